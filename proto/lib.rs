@@ -1,0 +1,1 @@
+//! The wire: Envoy's protobuf types, the few protos beside them, and resources as encoded bytes

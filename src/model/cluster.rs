@@ -1,0 +1,61 @@
+//! Clusters: what a route forwards to, and the endpoints behind it.
+
+use std::{net::IpAddr, sync::Arc};
+
+/// What a backend speaks, from the Service port's `appProtocol` (GEP-1911).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AppProtocol {
+    /// HTTP/1.1, also WebSocket (`kubernetes.io/ws`).
+    Http1,
+    /// HTTP/2 with prior knowledge, without TLS (`kubernetes.io/h2c`).
+    H2c,
+}
+
+/// Where a cluster's addresses come from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Discovery {
+    /// From EndpointSlices, by EDS under the cluster's own name.
+    Endpoints,
+    /// From DNS: a Service of type ExternalName.
+    Dns {
+        /// The name to resolve.
+        host: Arc<str>,
+        /// The port to connect to.
+        port: u16,
+    },
+}
+
+/// One backend, such as a port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cluster {
+    /// What it speaks.
+    pub protocol: AppProtocol,
+    /// Where its addresses come from.
+    pub discovery: Discovery,
+}
+
+/// Whether an endpoint may get requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    /// It is ready.
+    Healthy,
+    /// It is not ready; used only if the data plane's panic rules say so.
+    Unhealthy,
+}
+
+/// One address of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// Whether it may get requests.
+    pub health: Health,
+    /// The zone it stands in, if known.
+    pub zone: Option<Arc<str>>,
+}
+
+/// All addresses of a cluster: sorted, without duplicates; may be empty, which answers 503 at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoints(pub Vec<Endpoint>);

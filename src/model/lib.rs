@@ -1,0 +1,31 @@
+//! The mesh in our own words.
+//!
+//! `resolve` makes these values from Kubernetes objects, `translate` makes Envoy resources from them, the proxy and
+//! the CA share the identities. Nothing here knows Kubernetes' types, Envoy's types, a clock, a client or a log.
+//! Every value is ordered and comparable, so that tables of them are deterministic and equal results stop a change.
+
+mod certificate;
+mod cluster;
+mod host;
+mod identity;
+mod listener;
+mod name;
+mod policy;
+mod route;
+mod status;
+
+pub use certificate::{CertificateKey, KeyPair};
+pub use cluster::{AppProtocol, Cluster, Discovery, Endpoint, Endpoints, Health};
+pub use host::Hostname;
+pub use identity::{Identity, IdentityError, TrustDomain};
+pub use listener::{Listener, ListenerKey, Protocol, Tls};
+pub use name::{ObjectKey, ObjectRef};
+pub use policy::{
+    Action as PolicyAction, Condition as PolicyCondition, ConditionKey, Operation, Policy, Rule as PolicyRule, Source,
+    StringMatch, ValueSet,
+};
+pub use route::{
+    Action, Backend, HeaderEdit, HeaderEdits, HeaderMatch, Match, Mirror, PathMatch, PathRewrite, QueryMatch, Redirect,
+    Rewrite, Route, RouteOrder, Timeouts, ValueMatch, VirtualHost, VirtualHostKey,
+};
+pub use status::{Condition, ListenerStatus, ParentStatus, Status, Verdict};

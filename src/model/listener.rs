@@ -1,0 +1,43 @@
+//! Listeners: where a gateway accepts connections.
+
+use crate::{CertificateKey, Hostname, ObjectKey};
+use std::sync::Arc;
+
+/// Which listener of which Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerKey {
+    /// The Gateway.
+    pub gateway: ObjectKey,
+    /// The listener's `name`.
+    pub name: Arc<str>,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Cleartext HTTP/1.1 and HTTP/2.
+    Http,
+    /// The same behind TLS that ends here.
+    Https,
+}
+
+/// How TLS ends at a listener.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tls {
+    /// The usable certificates, in the order of `certificateRefs`; never empty.
+    pub certificates: Vec<CertificateKey>,
+}
+
+/// A listener that may be programmed: valid, without conflict, its references resolved. Listeners that are not
+/// have a status and no value of this type.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// The port that the Gateway names, before any mapping of a laptop.
+    pub port: u16,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Which hosts it serves.
+    pub hostname: Hostname,
+    /// Present if and only if the protocol is HTTPS.
+    pub tls: Option<Tls>,
+}

@@ -1,0 +1,216 @@
+//! Virtual hosts and routes: what happens to a request, in the order of precedence.
+
+use crate::{Hostname, ObjectKey};
+use std::{sync::Arc, time::Duration};
+
+/// Which route table: one for all HTTP listeners of a port, one for each HTTPS listener (a filter chain by SNI).
+/// `(gateway, port, https listener)`, and within it the host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VirtualHostKey {
+    /// The Gateway.
+    pub gateway: ObjectKey,
+    /// The port.
+    pub port: u16,
+    /// The name of the HTTPS listener; none for cleartext HTTP.
+    pub https: Option<Arc<str>>,
+    /// The host: an intersection of a listener's and a route's host names.
+    pub host: Hostname,
+}
+
+/// The routes of one host. Empty answers 404: a listener's host is never answered by a less specific listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VirtualHost {
+    /// In order of precedence, the first that matches wins.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// Where a route came from and what it may be compared by when matches tie: oldest first, then name, then rule, then
+/// match (Gateway API `HTTPRouteRule.matches`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteOrder {
+    /// `metadata.creationTimestamp`, seconds since 1970; an object without one counts as newest.
+    pub created: i64,
+    /// The HTTPRoute.
+    pub object: ObjectKey,
+    /// Index of the rule.
+    pub rule: u32,
+    /// Index of the match within the rule.
+    pub matched: u32,
+}
+
+/// One match with its action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its origin, which is also its name in logs: `<ns>/<name>/<rule>/<match>`.
+    pub order: RouteOrder,
+    /// The rule's own name, if it has one.
+    pub rule_name: Option<Arc<str>>,
+    /// What a request must be like.
+    pub matches: Match,
+    /// Edits of the request before it is forwarded.
+    pub request_headers: HeaderEdits,
+    /// Edits of the response before it is returned.
+    pub response_headers: HeaderEdits,
+    /// Copies of the request go there too; the answers are dropped.
+    pub mirrors: Vec<Mirror>,
+    /// What happens to the request.
+    pub action: Action,
+}
+
+/// What a request must be like; all parts must match.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Match {
+    /// The path, without query.
+    pub path: PathMatch,
+    /// The method.
+    pub method: Option<Arc<str>>,
+    /// Headers; names are lower case and differ.
+    pub headers: Vec<HeaderMatch>,
+    /// Query parameters; names differ.
+    pub query: Vec<QueryMatch>,
+}
+
+/// How a path is matched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathMatch {
+    /// Equal.
+    Exact(Arc<str>),
+    /// By whole path elements: `/abc` matches `/abc` and `/abc/d`, not `/abcd`. `/` matches everything. Stored
+    /// without a trailing slash unless it is `/`.
+    Prefix(Arc<str>),
+    /// RE2 syntax, the whole path.
+    Regex(Arc<str>),
+}
+
+/// How a value is matched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ValueMatch {
+    /// Equal.
+    Exact(Arc<str>),
+    /// RE2 syntax, the whole value.
+    Regex(Arc<str>),
+}
+
+/// A header that must match. Several lines of one name count as one, joined by a comma.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeaderMatch {
+    /// Lower case.
+    pub name: Arc<str>,
+    /// Its value.
+    pub value: ValueMatch,
+}
+
+/// A query parameter that must match; the first of a name counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryMatch {
+    /// Case-sensitive.
+    pub name: Arc<str>,
+    /// Its value.
+    pub value: ValueMatch,
+}
+
+/// One header and its value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeaderEdit {
+    /// As written in the object.
+    pub name: Arc<str>,
+    /// The literal value: no format operator is ever expanded.
+    pub value: Arc<str>,
+}
+
+/// Edits of headers, applied in this order: set, add, remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeaderEdits {
+    /// Overwrites.
+    pub set: Vec<HeaderEdit>,
+    /// Appends another line.
+    pub add: Vec<HeaderEdit>,
+    /// Names to remove.
+    pub remove: Vec<Arc<str>>,
+}
+
+/// What happens to a request that matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// To one of the backends, by weight.
+    Forward {
+        /// Backends with a weight above zero, in the order of the object; weights of backends that can't be resolved
+        /// count too and answer 500 (Gateway API `backendRefs`).
+        backends: Vec<Backend>,
+        /// What is changed on the way.
+        rewrite: Rewrite,
+        /// How long it may take.
+        timeouts: Timeouts,
+    },
+    /// An answer of our own that sends the client elsewhere.
+    Redirect(Redirect),
+    /// An answer of our own without body: 500 where no backend is usable.
+    Respond {
+        /// The code.
+        status: u16,
+    },
+}
+
+/// One weighted backend of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The cluster's name, `outbound|<port>||<service>.<namespace>.svc.<domain>`; none if the reference is invalid.
+    pub cluster: Option<Arc<str>>,
+    /// Above zero.
+    pub weight: u32,
+    /// Edits for this backend only.
+    pub request_headers: HeaderEdits,
+    /// Edits for this backend only.
+    pub response_headers: HeaderEdits,
+}
+
+/// Changes of the request line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rewrite {
+    /// The new Host.
+    pub host: Option<Arc<str>>,
+    /// The new path.
+    pub path: Option<PathRewrite>,
+}
+
+/// A change of the path; the query stays.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathRewrite {
+    /// The whole path.
+    Full(Arc<str>),
+    /// The prefix that matched; Gateway API `ReplacePrefixMatch` with its table of slashes.
+    Prefix(Arc<str>),
+}
+
+/// How long things may take; none is without limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timeouts {
+    /// From the whole request received to the whole response sent (GEP-1742).
+    pub request: Option<Duration>,
+    /// One try.
+    pub backend: Option<Duration>,
+}
+
+/// A redirect; what is absent is taken from the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<Arc<str>>,
+    /// The host.
+    pub host: Option<Arc<str>>,
+    /// The path.
+    pub path: Option<PathRewrite>,
+    /// Already decided by the rules of `HTTPRequestRedirectFilter.port`: the port to write, or none for no port.
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// A copy of a request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mirror {
+    /// The cluster's name.
+    pub cluster: Arc<str>,
+    /// Of a million requests, how many are copied.
+    pub per_million: u32,
+}

@@ -1,0 +1,1 @@
+//! Kubernetes objects to model values and verdicts; pure
