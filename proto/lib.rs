@@ -1,1 +1,18 @@
-//! The wire: Envoy's protobuf types, the few protos beside them, and resources as encoded bytes
+//! The wire: Envoy's protobuf types, the few protos beside them, and resources as encoded bytes.
+
+mod resource;
+
+pub use envoy_types::pb as envoy;
+pub use resource::{Resource, ResourceKey, Scope, TypeUrl};
+
+/// Aggregated discovery with opaque resources, both ends.
+#[allow(missing_docs, clippy::all)]
+pub mod ads {
+    tonic::include_proto!("envoy.service.discovery.v3");
+}
+
+/// Istio's certificate service, both ends.
+#[allow(missing_docs, clippy::all)]
+pub mod istio_ca {
+    tonic::include_proto!("istio.v1.auth");
+}

@@ -1,1 +1,1 @@
-//! Incremental tables: a result is recomputed only if something it read changed
+//! Incremental tables: a result is recomputed only if something it read changed.
