@@ -1,1 +1,3 @@
-//! The data plane: configuration in, traffic through
+//! The data plane: configuration in, traffic through.
+
+pub mod head;

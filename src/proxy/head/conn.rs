@@ -1,0 +1,19 @@
+//! What is known about the client's connection.
+
+use model::Identity;
+use std::{net::SocketAddr, sync::Arc};
+
+/// Facts about a client's connection that don't change while it lasts.
+#[derive(Clone, Debug)]
+pub struct Conn {
+    /// The other end, as the socket says.
+    pub peer: SocketAddr,
+    /// Our end: the address that the client connected to.
+    pub local: SocketAddr,
+    /// Whether TLS ended here.
+    pub tls: bool,
+    /// The server name of the TLS handshake, in lower case.
+    pub sni: Option<Arc<str>>,
+    /// Who the client proved to be by its certificate.
+    pub identity: Option<Arc<Identity>>,
+}

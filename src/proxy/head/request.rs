@@ -1,0 +1,173 @@
+//! The head of a request.
+
+use super::{Fields, canonical::Normalize, fields::Span};
+use std::net::IpAddr;
+
+/// The version that the client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Version {
+    Http10,
+    #[default]
+    Http11,
+    Http2,
+}
+
+impl Version {
+    /// As it stands in an access log: `HTTP/1.1`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
+        }
+    }
+}
+
+/// Why a request's target or host is refused, with 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// The path leaves the root, or doesn't start with a slash.
+    #[error("the path has no canonical form")]
+    Path,
+    /// A character that may not stand in a host.
+    #[error("the host is not a host")]
+    Host,
+    /// An escaped slash where the configuration refuses it.
+    #[error("the path has an escaped slash")]
+    EscapedSlash,
+}
+
+/// The head of a request in its canonical form. `host` is not among the fields: see [`Head::authority`].
+#[derive(Debug, Default)]
+pub struct Head {
+    fields: Fields,
+    version: Version,
+    method: Span,
+    /// The target as the client sent it.
+    sent: Span,
+    /// Path and query as forwarded; the path is canonical.
+    target: Span,
+    /// How much of `target` is the path.
+    path_len: usize,
+    authority: Span,
+    host: Span,
+    https: bool,
+    client: Option<IpAddr>,
+}
+
+impl Head {
+    /// The method, case-sensitive.
+    pub fn method(&self) -> &str {
+        self.fields.ascii(self.method)
+    }
+
+    /// The version that the client speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The canonical host, for comparing: lower case, without port and trailing dot. May be empty in HTTP/1.0.
+    pub fn host(&self) -> &str {
+        self.fields.ascii(self.host)
+    }
+
+    /// What is forwarded as `Host`: as the client wrote it, less the port if the configuration strips it.
+    pub fn authority(&self) -> &str {
+        self.fields.ascii(self.authority)
+    }
+
+    /// The canonical path, without query.
+    pub fn path(&self) -> &str {
+        self.fields.ascii(self.target.part(0, self.path_len))
+    }
+
+    /// What follows the first `?`, if there is one.
+    pub fn query(&self) -> Option<&str> {
+        self.target().get(self.path_len + 1..)
+    }
+
+    /// Path and query as forwarded.
+    pub fn target(&self) -> &str {
+        self.fields.ascii(self.target)
+    }
+
+    /// Path and query as the client sent them.
+    pub fn sent_target(&self) -> &str {
+        self.fields.ascii(self.sent)
+    }
+
+    /// `http` or `https`: how the client came.
+    pub fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+
+    /// The client's address after trusted `x-forwarded-for` hops; none before the data path has looked.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
+    /// The values of all fields of that name, which is in lower case.
+    pub fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.fields.values(name)
+    }
+
+    /// The fields.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The fields, to edit. `host` is edited by [`Head::set_authority`] alone.
+    pub fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    /// Replaces path and query; the path ends at the first `?`. Bytes that may not stand in a target are escaped.
+    pub fn set_target(&mut self, target: &str) {
+        self.target = self.fields.push(target.as_bytes());
+        self.path_len = target.find('?').unwrap_or(target.len());
+    }
+
+    /// Replaces the host that is forwarded, and with it the canonical host.
+    pub fn set_authority(&mut self, authority: &str) {
+        self.authority = self.fields.push(authority.as_bytes());
+        self.host = canonical_host(&mut self.fields, authority);
+    }
+
+    /// Says what the client's address is after trusted hops, and how it came.
+    pub fn set_client(&mut self, client: IpAddr, https: bool) {
+        (self.client, self.https) = (Some(client), https);
+    }
+
+    /// Starts over with a new request line; the fields follow by [`Head::fields_mut`]. All texts are visible ASCII.
+    ///
+    /// # Errors
+    /// If target or authority have no canonical form; the head is then good for logging only.
+    pub fn start(
+        &mut self,
+        version: Version,
+        method: &str,
+        target: &str,
+        authority: &str,
+        normalize: Normalize,
+    ) -> Result<(), HeadError> {
+        let _ = normalize;
+        self.version = version;
+        self.method = self.fields.push(method.as_bytes());
+        self.set_target(target);
+        self.sent = self.target;
+        self.set_authority(authority);
+        Ok(())
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn clear(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear(64 << 10);
+        *self = Self { fields, ..Self::default() };
+    }
+}
+
+fn canonical_host(fields: &mut Fields, authority: &str) -> Span {
+    fields.push_lower(authority.as_bytes())
+}
