@@ -1,1 +1,56 @@
-//! Kubernetes kinds as Rust types, and the door through which YAML becomes them
+//! Kubernetes kinds as Rust types, and the door through which YAML becomes them.
+//!
+//! The core kinds are k8s-openapi's; those of Gateway API and of Istio are written here, field by field after their
+//! CRDs, with the defaults that an API server would fill in. `manifest::read` turns the text of a file into objects and
+//! problems; it holds every object to the same schema that the API server would (`validate`). What an object leads to
+//! is not known here.
+
+mod authorization_policy;
+mod duration;
+mod gateway;
+mod gateway_class;
+mod http_filter;
+mod http_route;
+mod object;
+mod reference;
+mod reference_grant;
+
+pub use authorization_policy::{
+    AuthorizationPolicy, AuthorizationPolicyAction, AuthorizationPolicySpec, Condition, ExtensionProvider, Operation,
+    PolicyTargetReference, Rule, RuleFrom, RuleTo, Source, WorkloadSelector,
+};
+pub use duration::{Duration, DurationError};
+pub use gateway::{
+    AllowedListeners, AllowedRoutes, FromNamespaces, FrontendTlsConfig, FrontendTlsValidation, FrontendValidationMode,
+    Gateway, GatewayBackendTls, GatewayInfrastructure, GatewaySpec, GatewaySpecAddress, GatewayTlsConfig, Listener,
+    ListenerNamespaces, ListenerTlsConfig, RouteGroupKind, RouteNamespaces, TlsConfig, TlsModeType, TlsPortConfig,
+};
+pub use gateway_class::{GatewayClass, GatewayClassSpec};
+pub use http_filter::{
+    Fraction, HttpCorsFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpPathModifierType,
+    HttpRequestMirrorFilter, HttpRequestRedirectFilter, HttpRouteFilter, HttpRouteFilterType, HttpUrlRewriteFilter,
+    RedirectScheme,
+};
+pub use http_route::{
+    HttpBackendRef, HttpHeaderMatch, HttpMethod, HttpPathMatch, HttpQueryParamMatch, HttpRoute, HttpRouteMatch,
+    HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts, PathMatchType, ValueMatchType,
+};
+pub use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Secret, Service, ServicePort, ServiceSpec},
+        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+pub use object::{Kind, Object, ObjectId};
+pub use reference::{
+    BackendObjectReference, LocalObjectReference, LocalParametersReference, ObjectReference, ParametersReference,
+    ParentReference, SecretObjectReference,
+};
+pub use reference_grant::{ReferenceGrant, ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo};
+
+/// The API group of Gateway API.
+pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
