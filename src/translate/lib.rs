@@ -1,1 +1,4 @@
 //! Model values to Envoy resources; pure
+mod inputs;
+
+pub use inputs::Inputs;

@@ -1,0 +1,259 @@
+//! Derived tables: a function of one key of another table, its recorded reads, and what it emitted.
+
+use crate::{
+    Key, Rows, Table, Value, View,
+    commit::{AnyTable, Context, Work},
+    edges::{Node, difference},
+    store::{AnyStore, Store},
+    view::{Read, store_of},
+};
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+/// A table computed from the table `over`, one producer for each of that table's keys.
+pub(crate) struct Derived<K, V, K2, V2, F> {
+    name: &'static str,
+    index: u32,
+    over: Table<K, V>,
+    function: F,
+    store: Store<K2, V2>,
+    /// By id of the key in `over`.
+    producers: Vec<Producer>,
+    dirty: Vec<u32>,
+    computed: u64,
+}
+
+/// What one producer read and emitted last. Both sorted, without duplicates.
+#[derive(Default)]
+struct Producer {
+    reads: Box<[Node]>,
+    emitted: Box<[u32]>,
+    dirty: bool,
+}
+
+/// What a producer emits now.
+struct Outcome<K2, V2> {
+    producer: u32,
+    rows: Vec<(K2, Arc<V2>)>,
+    reads: Vec<Read>,
+}
+
+/// A row that was just computed.
+struct Fresh<V2> {
+    id: u32,
+    producer: u32,
+    row: Arc<V2>,
+}
+
+/// Fewer dirty rows than this are computed on the caller's thread: starting one costs about as much as they do.
+const WORTH_THREADS: usize = 64;
+/// How many rows a thread takes at a time.
+const BLOCK: usize = 16;
+
+impl<K, V, K2, V2, F> Derived<K, V, K2, V2, F>
+where
+    K: Key,
+    V: Value,
+    K2: Key,
+    V2: Value,
+    F: Fn(&View, &K, &Rows<V>) -> Vec<(K2, V2)> + Send + Sync + 'static,
+{
+    pub(crate) fn new(name: &'static str, index: u32, over: Table<K, V>, function: F) -> Self {
+        Self { name, index, over, function, store: Store::new(), producers: Vec::new(), dirty: Vec::new(), computed: 0 }
+    }
+
+    /// Computes the dirty producers. Changes nothing: a panic leaves them dirty.
+    fn compute(&self, before: &[Box<dyn AnyTable>], threads: usize) -> Vec<Outcome<K2, V2>> {
+        if threads < 2 || self.dirty.len() < WORTH_THREADS {
+            return self.dirty.iter().map(|&producer| self.compute_one(before, producer)).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let mut done = Vec::new();
+            while let Some(block) = self.dirty.chunks(BLOCK).nth(next.fetch_add(1, Relaxed)) {
+                done.extend(block.iter().map(|&producer| self.compute_one(before, producer)));
+            }
+            done
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
+            let mut outcomes = worker();
+            for other in others {
+                match other.join() {
+                    Ok(done) => outcomes.extend(done),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            outcomes
+        })
+    }
+
+    fn compute_one(&self, before: &[Box<dyn AnyTable>], producer: u32) -> Outcome<K2, V2> {
+        let over = store_of(before, self.over);
+        let rows = over.cell(producer).rows();
+        if rows.is_empty() {
+            return Outcome { producer, rows: Vec::new(), reads: Vec::new() };
+        }
+        let view = View::new(before);
+        let emitted = (self.function)(&view, over.key(producer), &rows);
+        let rows = emitted.into_iter().map(|(key, value)| (key, Arc::new(value))).collect();
+        Outcome { producer, rows, reads: view.into_reads() }
+    }
+
+    /// Replaces the recorded reads of a producer, and the edges with them.
+    fn record(&mut self, before: &mut [Box<dyn AnyTable>], producer: u32, reads: Vec<Read>) {
+        let mut nodes: Vec<Node> = reads
+            .into_iter()
+            .map(|read| match read {
+                Read::Known(node) => node,
+                Read::Absent(table, key) => Node { table, id: before[table as usize].any_store_mut().intern_any(key) },
+            })
+            .collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let reader = Node { table: self.index, id: producer };
+        let state = &mut self.producers[producer as usize];
+        let mut come = Vec::new();
+        let gone = |node: Node| before[node.table as usize].any_store_mut().remove_reader(node.id, reader);
+        difference(&state.reads, &nodes, gone, |node| come.push(node));
+        for node in come {
+            before[node.table as usize].any_store_mut().add_reader(node.id, reader);
+        }
+        if *state.reads != *nodes {
+            state.reads = nodes.into();
+        }
+    }
+
+    /// Records what the producers read and emitted; gives the rows that they emitted, and all keys that they emit now
+    /// or emitted before.
+    fn absorb(
+        &mut self,
+        before: &mut [Box<dyn AnyTable>],
+        outcomes: Vec<Outcome<K2, V2>>,
+    ) -> (Vec<Fresh<V2>>, Vec<u32>) {
+        let mut fresh = Vec::with_capacity(outcomes.len());
+        let mut touched = Vec::with_capacity(outcomes.len());
+        for Outcome { producer, rows, reads } in outcomes {
+            self.record(before, producer, reads);
+            let start = fresh.len();
+            for (key, row) in rows {
+                fresh.push(Fresh { id: self.store.intern(key), producer, row });
+            }
+            let mut emitted: Vec<u32> = fresh[start..].iter().map(|row| row.id).collect();
+            emitted.sort_unstable();
+            emitted.dedup();
+            let state = &mut self.producers[producer as usize];
+            touched.extend_from_slice(&state.emitted);
+            touched.extend_from_slice(&emitted);
+            if *state.emitted != *emitted {
+                state.emitted = emitted.into();
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        (fresh, touched)
+    }
+
+    /// Puts a key's rows together: the old ones of producers that were not computed, and the fresh ones, in the order of
+    /// the producers' keys.
+    fn merge(&mut self, over: &Store<K, V>, id: u32, fresh: &[Fresh<V2>]) -> bool {
+        let cell = self.store.cell(id);
+        let mut old = cell
+            .producers()
+            .iter()
+            .zip(cell.as_slice())
+            .filter(|(producer, _)| !self.producers[**producer as usize].dirty)
+            .peekable();
+        let mut producers = Vec::with_capacity(fresh.len());
+        let mut rows = Vec::with_capacity(fresh.len());
+        for new in fresh {
+            while let Some((producer, row)) = old.next_if(|(producer, _)| over.key(**producer) < over.key(new.producer))
+            {
+                producers.push(*producer);
+                rows.push(row.clone());
+            }
+            producers.push(new.producer);
+            rows.push(new.row.clone());
+        }
+        for (producer, row) in old {
+            producers.push(*producer);
+            rows.push(row.clone());
+        }
+        self.store.set(id, producers, rows)
+    }
+}
+
+impl<K, V, K2, V2, F> AnyTable for Derived<K, V, K2, V2, F>
+where
+    K: Key,
+    V: Value,
+    K2: Key,
+    V2: Value,
+    F: Fn(&View, &K, &Rows<V>) -> Vec<(K2, V2)> + Send + Sync + 'static,
+{
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn store(&self) -> &dyn Any {
+        &self.store
+    }
+
+    fn any_store(&self) -> &dyn AnyStore {
+        &self.store
+    }
+
+    fn any_store_mut(&mut self) -> &mut dyn AnyStore {
+        &mut self.store
+    }
+
+    fn mark(&mut self, producer: u32) {
+        let place = producer as usize;
+        if place >= self.producers.len() {
+            self.producers.resize_with(place + 1, Producer::default);
+        }
+        if !self.producers[place].dirty {
+            self.producers[place].dirty = true;
+            self.dirty.push(producer);
+        }
+    }
+
+    fn update(&mut self, context: Context) -> Vec<u32> {
+        if self.dirty.is_empty() {
+            return Vec::new();
+        }
+        let outcomes = self.compute(context.before, context.threads);
+        self.computed += outcomes.len() as u64;
+        let (mut fresh, touched) = self.absorb(context.before, outcomes);
+        let over = store_of(context.before, self.over);
+        // Stable: within one producer the order of emission stays.
+        fresh.sort_by(|a, b| {
+            a.id.cmp(&b.id).then_with(|| match a.producer == b.producer {
+                true => std::cmp::Ordering::Equal,
+                false => over.key(a.producer).cmp(over.key(b.producer)),
+            })
+        });
+        let mut rest = fresh.as_slice();
+        let mut changed = Vec::new();
+        for id in touched {
+            let (mine, others) = rest.split_at(rest.partition_point(|row| row.id <= id));
+            rest = others;
+            if self.merge(over, id, mine) {
+                changed.push(id);
+            }
+        }
+        for producer in std::mem::take(&mut self.dirty) {
+            self.producers[producer as usize].dirty = false;
+        }
+        changed
+    }
+
+    fn work(&self) -> Work {
+        Work { computed: self.computed, producers: self.producers.iter().filter(|one| !one.emitted.is_empty()).count() }
+    }
+}
