@@ -16,8 +16,6 @@ pub struct Inputs {
     pub gateways: Table<ObjectKey, ()>,
     /// Listeners, one row each. Listeners of one Gateway and port have the same protocol.
     pub listeners: Table<ListenerKey, Listener>,
-    /// `(gateway, port)` to the names of its listeners: which listeners share an Envoy listener.
-    pub ports: Table<(ObjectKey, u16), Arc<str>>,
     /// Virtual hosts, one row each.
     pub virtual_hosts: Table<VirtualHostKey, VirtualHost>,
     /// Clusters by name.
