@@ -1,0 +1,197 @@
+//! Each case through stock Envoy and through our proxy, fed by one control plane: both must answer alike, and as the
+//! case says. `differential [--jobs N] [NAME PART..]` runs the cases whose names contain a part.
+
+mod case;
+mod compare;
+
+use anyhow::{Context, Result};
+use case::{BackendPlan, Case, Request};
+use compare::Outcome;
+use futures::StreamExt;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+use tests::{
+    backend::{Backend, Seen, Speaks},
+    fixture::{DataPlane, Trio},
+    http::call,
+    objects,
+    place::Place,
+    tls,
+};
+
+/// What came of one case file.
+struct Verdict {
+    requests: usize,
+    /// One text for each request that failed.
+    failures: Vec<String>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut parts: Vec<String> = std::env::args().skip(1).filter(|part| part != "--nocapture").collect();
+    let mut jobs = 3;
+    if let Some(at) = parts.iter().position(|part| part == "--jobs") {
+        jobs = parts.get(at + 1).and_then(|number| number.parse().ok()).unwrap_or(jobs);
+        parts.drain(at..(at + 2).min(parts.len()));
+    }
+    let files = match files(&parts) {
+        Ok(files) if !files.is_empty() => files,
+        Ok(_) => return failed("no case has such a name"),
+        Err(error) => return failed(&format!("{error:#}")),
+    };
+    let mut runs = futures::stream::iter(files)
+        .map(|file| async move {
+            let started = Instant::now();
+            let outcome = run(&file).await;
+            (file, outcome, started.elapsed())
+        })
+        .buffer_unordered(jobs);
+    let (mut requests, mut bad) = (0, 0);
+    while let Some((file, outcome, took)) = runs.next().await {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        match outcome {
+            Ok(verdict) => {
+                requests += verdict.requests;
+                bad += verdict.failures.len();
+                let word = if verdict.failures.is_empty() { "ok" } else { "FAILED" };
+                println!("{word:6} {name}: {} requests, {:.1} s", verdict.requests, took.as_secs_f32());
+                verdict.failures.iter().for_each(|failure| println!("{failure}"));
+            }
+            Err(error) => {
+                bad += 1;
+                println!("FAILED {name}: {error:#}");
+            }
+        }
+    }
+    println!("differential: {requests} requests, {bad} failed");
+    if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn failed(why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::FAILURE
+}
+
+fn files(parts: &[String]) -> Result<Vec<PathBuf>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/cases");
+    let mut files: Vec<_> = std::fs::read_dir(directory)?.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.retain(|file| parts.is_empty() || parts.iter().any(|part| file.to_string_lossy().contains(part)));
+    files.sort();
+    Ok(files)
+}
+
+/// The backends of a case, with the YAML of their Services.
+async fn backends(place: &Place, plans: &BTreeMap<String, BackendPlan>) -> Result<(Vec<Backend>, String)> {
+    let (mut running, mut yaml) = (Vec::new(), String::new());
+    for (name, plan) in plans {
+        let backend = Backend::start(name, place.address(9), plan.speaks).await?;
+        let app_protocol = (plan.speaks == Speaks::H2c).then_some("kubernetes.io/h2c");
+        let endpoints = if plan.empty { vec![] } else { vec![backend.address] };
+        yaml += &objects::service(name, app_protocol, &endpoints);
+        if !plan.dead {
+            running.push(backend);
+        }
+    }
+    Ok((running, yaml))
+}
+
+async fn run(file: &Path) -> Result<Verdict> {
+    let case = Case::read(file)?;
+    let place = Place::take()?;
+    let (backends, mut yaml) = backends(&place, &case.plan.backends).await?;
+    for (name, names) in &case.plan.certificates {
+        yaml += &objects::secret(name, &tls::certificate(names)?);
+    }
+    yaml += "---\n";
+    yaml += &case.objects.replace("$NET", place.address(0).to_string().trim_end_matches(".0"));
+    let trio = Trio::start(&place, &yaml).await.with_context(|| case.name.clone())?;
+    let mut ports: Vec<_> = case.plan.requests.iter().map(Request::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    for (plane, port) in trio.planes.iter().flat_map(|plane| ports.iter().map(move |port| (plane, *port))) {
+        plane.listening(port).await?;
+    }
+    let mut failures = Vec::new();
+    for request in &case.plan.requests {
+        let mut outcomes = Vec::new();
+        for plane in &trio.planes {
+            outcomes.push(outcome(&place, plane, request, &backends).await);
+        }
+        failures.extend(judge(request, &trio.planes, &outcomes));
+    }
+    if let Err(error) = trio.nothing_refused().await {
+        failures.push(format!("       refused: {error:#}"));
+    }
+    if !failures.is_empty() {
+        let log = trio.planes[1].process.tail();
+        failures.push(format!("       the end of windlass-proxy's log:\n{log}"));
+    }
+    Ok(Verdict { requests: case.plan.requests.len(), failures })
+}
+
+/// Sends the request, once or often, and gathers what the backends saw of it.
+async fn outcome(place: &Place, plane: &DataPlane, request: &Request, backends: &[Backend]) -> Outcome {
+    let wire = request.call(place);
+    backends.iter().for_each(|backend| drop(backend.take_seen()));
+    let mut tally = BTreeMap::new();
+    let mut answer = Err("never sent".to_owned());
+    for _ in 0..request.repeat {
+        answer = call(plane.at(request.port()), &wire).await.map_err(|error| format!("{error:#}"));
+        let who = match &answer {
+            Ok(answer) => answer.backend().map_or(answer.status.to_string(), str::to_owned),
+            Err(_) => "none".into(),
+        };
+        *tally.entry(who).or_default() += 1;
+    }
+    let mut seen = Vec::new();
+    if request.repeat == 1 {
+        // A copy may arrive after the answer; one that must not come gets a moment to show itself.
+        let mirrored = &request.expect.mirrored;
+        let end = Instant::now() + Duration::from_millis(if mirrored.is_empty() { 0 } else { 3000 });
+        loop {
+            seen.extend(backends.iter().flat_map(Backend::take_seen));
+            let copies = seen.iter().filter(|seen: &&Seen| mirrored.contains(&seen.backend)).count();
+            if copies >= mirrored.len() || Instant::now() >= end {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    Outcome { answer, seen, tally }
+}
+
+/// What is wrong with the two outcomes, as text.
+fn judge(request: &Request, planes: &[DataPlane], outcomes: &[Outcome]) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (plane, outcome) in planes.iter().zip(outcomes) {
+        let misses = outcome.misses(&request.expect, request.repeat);
+        if !misses.is_empty() {
+            failures.push(format!("       {}: {}: {}", request.name, plane.name, misses.join("; ")));
+        }
+    }
+    let [envoy, ours] = [&outcomes[0], &outcomes[1]].map(|outcome| outcome.shown(request.alike));
+    if request.repeat == 1 && envoy != ours {
+        let mut text = format!("       {}: the answers differ", request.name);
+        for line in envoy.0.iter().filter(|line| !ours.0.contains(line)) {
+            text += &format!("\n         envoy:    {line}");
+        }
+        for line in ours.0.iter().filter(|line| !envoy.0.contains(line)) {
+            text += &format!("\n         windlass: {line}");
+        }
+        for (plane, outcome) in planes.iter().zip(outcomes) {
+            match &outcome.answer {
+                Ok(answer) => {
+                    text += &format!("\n         {} in full: {} {:?}", plane.name, answer.status, answer.headers)
+                }
+                Err(error) => text += &format!("\n         {} in full: {error}", plane.name),
+            }
+        }
+        failures.push(text);
+    }
+    failures
+}

@@ -1,0 +1,100 @@
+//! A certificate authority of the test's own, and the client's side of TLS.
+
+use anyhow::{Context, Result};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use std::sync::Arc;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// A certificate with its key, both PEM.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The chain.
+    pub chain: String,
+    /// The key.
+    pub key: String,
+}
+
+/// Makes a self-signed certificate for these names.
+pub fn certificate(names: &[String]) -> Result<Certificate> {
+    let made = rcgen::generate_simple_self_signed(names.to_vec()).context("make a certificate")?;
+    Ok(Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem() })
+}
+
+/// Connects with that server name; empty sends none.
+pub async fn connect(tcp: TcpStream, sni: &str, http2: bool) -> Result<TlsStream<TcpStream>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+        .with_no_client_auth();
+    config.enable_sni = !sni.is_empty();
+    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    let name = if sni.is_empty() { "unnamed.invalid" } else { sni };
+    let name = ServerName::try_from(name.to_owned()).with_context(|| format!("{sni:?} is no server name"))?;
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.context("TLS handshake")?;
+    stream.flush().await?;
+    Ok(stream)
+}
+
+/// The first certificate that a server shows for that name, DER.
+pub async fn shown_certificate(to: std::net::SocketAddr, sni: &str) -> Result<Vec<u8>> {
+    let stream = connect(TcpStream::connect(to).await?, sni, false).await?;
+    let chain = stream.get_ref().1.peer_certificates().context("no certificate was shown")?;
+    Ok(chain.first().context("an empty chain was shown")?.to_vec())
+}
+
+/// The tests look at which certificate is shown, not at who signed it.
+#[derive(Debug)]
+struct Anything(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
