@@ -135,10 +135,10 @@ impl Echo {
             Some(size) => vec![b'x'; size],
             None => serde_json::to_vec(&seen).unwrap_or_default(),
         };
-        if let Ok(mut all) = self.seen.lock() {
-            if all.len() < 10_000 {
-                all.push(seen);
-            }
+        if let Ok(mut all) = self.seen.lock()
+            && all.len() < 10_000
+        {
+            all.push(seen);
         }
         tokio::time::sleep(extras.delay).await;
         (extras, body)
@@ -205,10 +205,10 @@ impl Echo {
                 for (name, value) in &extras.headers {
                     response = response.header(name, value);
                 }
-                if let Ok(response) = response.body(()) {
-                    if let Ok(mut stream) = respond.send_response(response, false) {
-                        let _ = stream.send_data(Bytes::from(body), true);
-                    }
+                if let Ok(response) = response.body(())
+                    && let Ok(mut stream) = respond.send_response(response, false)
+                {
+                    let _ = stream.send_data(Bytes::from(body), true);
                 }
             });
         }

@@ -185,7 +185,8 @@ impl DataPlane {
     pub async fn listening(&self, port: u16) -> Result<()> {
         let to = self.at(port);
         let what = format!("{} listens on {to}", self.name);
-        let accepted = eventually(&what, START, async || Ok(drop(tokio::net::TcpStream::connect(to).await?)));
+        let accepted =
+            eventually(&what, START, async || tokio::net::TcpStream::connect(to).await.map(drop).context("connect"));
         accepted.await.with_context(|| format!("log:\n{}", self.process.tail()))
     }
 

@@ -61,10 +61,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if std::thread::panicking() || env::var_os("WINDLASS_KEEP").is_some() {
-            if let Some(directory) = self.directory.take() {
-                eprintln!("kept: {}", directory.keep().display());
-            }
+        if (std::thread::panicking() || env::var_os("WINDLASS_KEEP").is_some())
+            && let Some(directory) = self.directory.take()
+        {
+            eprintln!("kept: {}", directory.keep().display());
         }
     }
 }
