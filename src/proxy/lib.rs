@@ -1,3 +1,14 @@
 //! The data plane: configuration in, traffic through.
+//!
+//! ```text
+//! control plane -> xds::client -> config::Store: parse at the door -> Arc<Config> swapped whole
+//!                                       | refused: NACK by resource name and field path
+//!                                       v
+//! accept -> identify -> canonicalise -> authorize -> route -> pick -> connect -> copy -> log, count
+//! ```
 
+pub mod authz;
+pub mod config;
 pub mod head;
+pub mod log;
+pub mod route;

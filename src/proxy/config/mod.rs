@@ -1,0 +1,77 @@
+//! The configuration as the data path reads it: own types, checked, immutable, swapped whole.
+//!
+//! A [`Config`] is a tree of persistent maps: one that differs in one virtual host among ten thousand shares all the
+//! rest with the one before. Workers hold an `Arc` of it and look at one atomic generation to learn of a newer one.
+//! Names are resolved per request (`config.table(..)`, `config.cluster(..)`), so that a change of a route, a policy, a
+//! cluster or a certificate never touches a listener or a connection.
+
+mod cluster;
+mod headers;
+mod http;
+mod listener;
+mod route;
+mod secret;
+
+pub use cluster::{
+    Balance, Cluster, ClusterSpec, Discovery, Endpoint, Endpoints, Health, Http2Limits, Limits, Locality, Upstream,
+    UpstreamTls,
+};
+pub use headers::{AppendAction, HeaderEdit, HeaderEdits};
+pub use http::{AccessLog, Codec, HttpFilter, HttpManager, LogSink, RbacSource, RoutesFrom, Underscores};
+pub use listener::{ChainMatch, FilterChain, Listener, Tls, TlsVersion, Transport};
+pub use route::{
+    Action, DirectResponse, Fallback, Forward, HeaderMatch, HeaderRule, HostRewrite, Mirror, PathMatch, PathRewrite,
+    QueryMatch, Redirect, RegexRewrite, RetryOn, RetryPolicy, Route, RouteMatch, RouteTable, StringMatch, VirtualHost,
+    WeightedCluster,
+};
+pub use secret::{CertificateSecret, Secret};
+
+use crate::authz::Rbac;
+use std::sync::Arc;
+
+/// A name that many places share.
+pub type Name = Arc<str>;
+
+/// A persistent map by name: cloning is free, one insertion copies a path of the tree.
+pub type Map<V> = imbl::GenericHashMap<Name, V, rustc_hash::FxBuildHasher, imbl::shared_ptr::DefaultSharedPtr>;
+
+/// Everything that the data path reads.
+#[derive(Clone, Default)]
+pub struct Config {
+    /// Grows with every swap; zero is the empty configuration before the first.
+    pub generation: u64,
+    /// Listeners for which everything they need has arrived, by name.
+    pub listeners: Map<Arc<Listener>>,
+    /// Route tables (RDS, with their virtual hosts) by name.
+    pub tables: Map<Arc<RouteTable>>,
+    /// Clusters with their endpoints, by name.
+    pub clusters: Map<Arc<Cluster>>,
+    /// Policies that came as extension resources (ECDS), by name.
+    pub policies: Map<Arc<Rbac>>,
+    /// Certificates (SDS), by name.
+    pub secrets: Map<Arc<Secret>>,
+}
+
+impl Config {
+    /// The route table that a connection manager names. Absent only if the control plane removed it under a listener
+    /// that still names it; a request is then answered 404, as Envoy does.
+    pub fn table<'a>(&'a self, from: &'a RoutesFrom) -> Option<&'a Arc<RouteTable>> {
+        match from {
+            RoutesFrom::Named(name) => self.tables.get(name),
+            RoutesFrom::Inline(table) => Some(table),
+        }
+    }
+
+    /// The policy that a filter names; none denies (fail closed).
+    pub fn policy<'a>(&'a self, from: &'a RbacSource) -> Option<&'a Arc<Rbac>> {
+        match from {
+            RbacSource::Named(name) => self.policies.get(name),
+            RbacSource::Inline(rbac) => Some(rbac),
+        }
+    }
+
+    /// A cluster by name.
+    pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.get(name)
+    }
+}

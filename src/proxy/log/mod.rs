@@ -1,0 +1,9 @@
+//! The access log: Envoy's format operators and response flags, one line per request, written off the data path.
+
+mod flags;
+mod format;
+mod record;
+
+pub use flags::{Flag, Flags};
+pub use format::{Format, FormatError};
+pub use record::{Lookup, Record};
