@@ -11,9 +11,12 @@ mod gateway;
 mod gateway_class;
 mod http_filter;
 mod http_route;
+pub mod manifest;
 mod object;
+mod problem;
 mod reference;
 mod reference_grant;
+pub mod validate;
 
 pub use authorization_policy::{
     AuthorizationPolicy, AuthorizationPolicyAction, AuthorizationPolicySpec, Condition, ExtensionProvider, Operation,
@@ -46,6 +49,7 @@ pub use k8s_openapi::{
     },
 };
 pub use object::{Kind, Object, ObjectId};
+pub use problem::{FieldPath, Problem, Severity, Step};
 pub use reference::{
     BackendObjectReference, LocalObjectReference, LocalParametersReference, ObjectReference, ParametersReference,
     ParentReference, SecretObjectReference,
