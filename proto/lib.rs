@@ -1,5 +1,6 @@
 //! The wire: Envoy's protobuf types, the few protos beside them, and resources as encoded bytes.
 
+pub mod assemble;
 mod resource;
 
 pub use envoy_types::pb as envoy;

@@ -17,9 +17,9 @@ pub enum TypeUrl {
     Listener,
     /// `envoy.config.core.v3.TypedExtensionConfig`
     Extension,
-    /// `envoy.config.route.v3.RouteConfiguration`
+    /// `envoy.config.route.v3.RouteConfiguration`; as a [`Resource`] its shell, see [`assemble`](crate::assemble)
     Route,
-    /// `envoy.config.route.v3.VirtualHost`
+    /// `envoy.config.route.v3.VirtualHost`, named `<route configuration>/<host>`
     VirtualHost,
 }
 
