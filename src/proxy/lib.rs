@@ -9,6 +9,9 @@
 
 pub mod authz;
 pub mod config;
+pub mod h1;
+mod io;
+mod message;
 pub mod head;
 pub mod log;
 pub mod route;

@@ -129,10 +129,21 @@ impl Fields {
 
     /// Adds a field at the end. The name is stored in lower case.
     pub fn append(&mut self, name: &str, value: &[u8]) {
-        let name = self.push_lower(name.as_bytes());
+        self.push_field(name.as_bytes(), value);
+    }
+
+    /// Adds a field at the end, as it was read: the name may be in any case. Says what the name means.
+    pub(crate) fn push_field(&mut self, name: &[u8], value: &[u8]) -> Known {
+        let name = self.push_lower(name);
         let value = self.push(value);
         let known = Known::of(&self.text[name.range()]);
         self.index.push(Field { name, value, known });
+        known
+    }
+
+    /// Takes back the last field.
+    pub(crate) fn pop(&mut self) {
+        self.index.pop();
     }
 
     /// Makes the value the only one of that name; it takes the place of the first, or stands at the end.

@@ -149,7 +149,7 @@ impl Head {
         method: &str,
         target: &str,
         authority: &str,
-        normalize: Normalize,
+        normalize: &Normalize,
     ) -> Result<(), HeadError> {
         let _ = normalize;
         self.version = version;

@@ -1,0 +1,84 @@
+//! Heads and chunks out.
+
+use super::Length;
+use crate::head::{Fields, Head, Known, Reply};
+
+/// Writes a request's head as HTTP/1.1. Its fields have no hop-by-hop ones left but those of an upgrade.
+pub(crate) fn request_head(head: &Head, length: Length, upgrade: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(head.method().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.target().as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    out.extend_from_slice(head.authority().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    fields(head.fields(), out);
+    // A length of zero is said only where the client said it: it stands among the fields then.
+    if length == Length::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    out.extend_from_slice(if upgrade { b"connection: upgrade\r\n\r\n" } else { b"\r\n" });
+}
+
+/// What `Connection` says in a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// Nothing.
+    Silent,
+    /// `keep-alive`, for HTTP/1.0 clients.
+    KeepAlive,
+    /// `close`
+    Close,
+    /// `upgrade`
+    Upgrade,
+}
+
+/// Writes a response's head as HTTP/1.1.
+pub(crate) fn reply_head(reply: &Reply, length: Length, connection: Connection, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    let status = reply.status;
+    out.extend([100, 10, 1].map(|unit| b'0' + (status / unit % 10) as u8));
+    out.push(b' ');
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    fields(&reply.fields, out);
+    if length == Length::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    out.extend_from_slice(match connection {
+        Connection::Silent => b"\r\n".as_slice(),
+        Connection::KeepAlive => b"connection: keep-alive\r\n\r\n",
+        Connection::Close => b"connection: close\r\n\r\n",
+        Connection::Upgrade => b"connection: upgrade\r\n\r\n",
+    });
+}
+
+fn fields(fields: &Fields, out: &mut Vec<u8>) {
+    for (known, name, value) in fields.known() {
+        if known == Known::TransferEncoding || known == Known::Connection {
+            continue;
+        }
+        out.reserve(name.len() + value.len() + 4);
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Writes what stands before a chunk's data.
+pub(crate) fn chunk_start(length: usize, out: &mut Vec<u8>) {
+    let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[length >> (digit * 4) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the end of a chunked body.
+pub(crate) fn chunk_end(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n\r\n");
+}
+
+fn reason(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Unknown")
+}

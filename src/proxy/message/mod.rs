@@ -1,0 +1,9 @@
+//! Bodies on their way: read from one side, written to the other, whatever version each side speaks.
+
+mod copy;
+mod sink;
+mod source;
+
+pub(crate) use copy::{CopyError, copy};
+pub(crate) use sink::Sink;
+pub(crate) use source::{Piece, Source, SourceError};
