@@ -37,7 +37,7 @@ impl Length {
 }
 
 /// Why a head is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A line that doesn't end with CR LF.
     #[error("a line ends without CR LF")]
@@ -66,6 +66,9 @@ pub enum Refusal {
     /// The path has no canonical form, or an escaped slash that is not allowed.
     #[error("the path is malformed")]
     Path,
+    /// Not refused: the client is sent to this path.
+    #[error("the path is not canonical")]
+    Redirect(Box<str>),
     /// `Connection` names a field that it may not.
     #[error("Connection names a field that it may not")]
     Connection,
@@ -76,11 +79,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// The code to answer with.
-    pub fn status(self) -> u16 {
+    pub fn status(&self) -> u16 {
         match self {
             Refusal::TooLarge | Refusal::TooMany => 431,
             Refusal::Coding => 501,
             Refusal::Version => 426,
+            Refusal::Redirect(_) => 307,
             _ => 400,
         }
     }

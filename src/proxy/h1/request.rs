@@ -114,6 +114,7 @@ fn start(
     };
     head.start(version, method, target, authority, normalize).map_err(|error| match error {
         HeadError::Host => Refusal::Host,
+        HeadError::Redirect(path) => Refusal::Redirect(path),
         HeadError::Path | HeadError::EscapedSlash => Refusal::Path,
     })
 }

@@ -1,33 +1,256 @@
 //! The one canonical form of a path and of a host.
 //!
-//! What Envoy calls path normalization, in the same order: escaped slashes first, then dot segments (RFC 3986), then
-//! doubled slashes. Percent-encoded unreserved characters other than `.` stay as they are, as in Envoy.
+//! What Envoy calls path normalization, in the same order: escaped slashes first, then RFC 3986 (backslashes are
+//! slashes, unreserved characters are not escaped, dot segments are resolved and can't leave the root), then doubled
+//! slashes. Nothing is decoded twice.
 
-/// What becomes of `%2F` and `%5C` in a path (Envoy `PathWithEscapedSlashesAction`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum EscapedSlashes {
-    /// They stay.
-    #[default]
-    Keep,
-    /// The request is answered with 400.
-    Reject,
-    /// They become `/` and `\`, and the client is sent there with 307.
-    Redirect,
-    /// They become `/` and `\`.
-    Unescape,
+use super::HeadError;
+use crate::config::{EscapedSlashes, HttpManager, PathOptions, StripPort};
+use std::borrow::Cow;
+
+/// How a request is brought to its canonical form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Normalize {
+    /// The path.
+    pub path: PathOptions,
+    /// The port of the host.
+    pub strip_port: StripPort,
+    /// The port of the listener.
+    pub listener_port: u16,
+    /// Drop one trailing dot from the host.
+    pub strip_trailing_dot: bool,
 }
 
-/// How a request is brought to its canonical form (from the HTTP connection manager).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Normalize {
-    /// Resolve dot segments (`normalize_path`); backslashes become slashes.
-    pub dot_segments: bool,
-    /// Several slashes become one (`merge_slashes`).
-    pub merge_slashes: bool,
-    /// `path_with_escaped_slashes_action`
-    pub escaped_slashes: EscapedSlashes,
-    /// Drop any port from the host (`strip_any_host_port`).
-    pub strip_port: bool,
-    /// Drop a trailing dot from the host (`strip_trailing_host_dot`).
-    pub strip_trailing_dot: bool,
+impl Normalize {
+    /// As a connection manager says.
+    pub fn new(http: &HttpManager, listener_port: u16) -> Self {
+        Self { path: http.path, strip_port: http.strip_port, listener_port, strip_trailing_dot: http.strip_trailing_dot }
+    }
+
+    /// The canonical path, or none if it is canonical already.
+    pub(super) fn path(&self, path: &str) -> Result<Option<String>, HeadError> {
+        let options = &self.path;
+        let slashes = options.escaped_slashes != EscapedSlashes::Keep;
+        if !(options.normalize || options.merge_slashes || slashes) || is_plain(path) {
+            return Ok(None);
+        }
+        let mut path = Cow::Borrowed(path);
+        if let Some(unescaped) = slashes.then(|| unescape_slashes(&path)).flatten() {
+            match options.escaped_slashes {
+                EscapedSlashes::Reject => return Err(HeadError::EscapedSlash),
+                EscapedSlashes::UnescapeAndRedirect => return Err(HeadError::Redirect(unescaped.into())),
+                _ => path = Cow::Owned(unescaped),
+            }
+        }
+        if options.normalize {
+            path = Cow::Owned(normalize(&path)?);
+        }
+        if options.merge_slashes && path.contains("//") {
+            path = Cow::Owned(merge_slashes(&path));
+        }
+        Ok(Some(path.into_owned()))
+    }
+
+    /// The authority without the port and the dot that are to be stripped.
+    pub(super) fn authority<'a>(&self, authority: &'a str) -> &'a str {
+        let (mut host, port) = split_port(authority);
+        let strip = match (self.strip_port, port) {
+            (_, None) => false,
+            (StripPort::No, _) => false,
+            (StripPort::Any, _) => true,
+            (StripPort::Matching, Some(port)) => port.parse() == Ok(self.listener_port),
+        };
+        if self.strip_trailing_dot && (strip || port.is_none()) {
+            host = host.strip_suffix('.').unwrap_or(host);
+        }
+        if strip || port.is_none() { host } else { authority }
+    }
+}
+
+/// Whether a text may be an authority: the characters of RFC 3986, without user information's `@`.
+pub(super) fn is_authority(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte))
+}
+
+/// Host and port; the port is what follows the last colon outside brackets, if it is all digits.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']')) =>
+        {
+            (host, Some(port))
+        }
+        _ => (authority, None),
+    }
+}
+
+/// Whether a path has nothing that any step could change.
+fn is_plain(path: &str) -> bool {
+    let mut last = 0;
+    path.starts_with('/')
+        && path.bytes().all(|byte| {
+            let plain = match byte {
+                b'%' | b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => false,
+                b'.' | b'/' => last != b'/',
+                _ => true,
+            };
+            last = byte;
+            plain
+        })
+}
+
+/// With `%2F` and `%5C` as `/` and `\`; none if there is none.
+fn unescape_slashes(path: &str) -> Option<String> {
+    let escaped = |text: &str| match text.get(..3) {
+        Some("%2F" | "%2f") => Some('/'),
+        Some("%5C" | "%5c") => Some('\\'),
+        _ => None,
+    };
+    path.match_indices('%').find(|&(at, _)| escaped(&path[at..]).is_some())?;
+    let (mut out, mut rest) = (String::with_capacity(path.len()), path);
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        let slash = escaped(&rest[at..]);
+        out.push(slash.unwrap_or('%'));
+        rest = &rest[at + if slash.is_some() { 3 } else { 1 }..];
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+/// RFC 3986 6.2.2, as Envoy's URL library does it.
+fn normalize(path: &str) -> Result<String, HeadError> {
+    if !path.starts_with(['/', '\\']) {
+        return Err(HeadError::Path);
+    }
+    let plain = unescape_unreserved(path)?;
+    let mut out = String::with_capacity(plain.len());
+    let mut segments = plain[1..].split('/').peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    out.truncate(out.rfind('/').unwrap_or(0));
+                }
+                if segments.peek().is_none() {
+                    out.push('/');
+                }
+            }
+            segment => {
+                out.push('/');
+                out.push_str(segment);
+            }
+        }
+    }
+    if out.is_empty() {
+        out.push('/');
+    }
+    Ok(out)
+}
+
+/// Unreserved characters unescaped, backslashes as slashes, what may not stand in a path escaped.
+fn unescape_unreserved(path: &str) -> Result<String, HeadError> {
+    let bytes = path.as_bytes();
+    let mut out = String::with_capacity(path.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'%' => {
+                let code = bytes.get(at..at + 2).and_then(|hex| {
+                    let digit = |byte: u8| (byte as char).to_digit(16);
+                    Some((digit(hex[0])? << 4 | digit(hex[1])?) as u8)
+                });
+                match code {
+                    Some(0) => return Err(HeadError::Path),
+                    Some(code) if code.is_ascii_alphanumeric() || b"-._~".contains(&code) => {
+                        out.push(code as char);
+                        at += 2;
+                    }
+                    _ => out.push('%'),
+                }
+            }
+            b'\\' => out.push('/'),
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                out.push('%');
+                out.extend([byte >> 4, byte & 15].map(|digit| b"0123456789ABCDEF"[usize::from(digit)] as char));
+            }
+            byte => out.push(byte as char),
+        }
+    }
+    Ok(out)
+}
+
+fn merge_slashes(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !out.ends_with('/') {
+            out.push(character);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(path: &str, options: PathOptions) -> Result<String, HeadError> {
+        let normalize = Normalize { path: options, ..Normalize::default() };
+        Ok(normalize.path(path)?.unwrap_or_else(|| path.to_string()))
+    }
+
+    #[test]
+    fn paths_have_one_form() {
+        let options = PathOptions { normalize: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Keep };
+        for (path, wanted) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a/./b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/../../b", "/b"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/%252e%252e/b", "/a/%252e%252e/b"),
+            ("/a\\b", "/a/b"),
+            ("/a//b///c", "/a/b/c"),
+            ("/%61dmin", "/admin"),
+            ("/a%2Fb", "/a%2Fb"),
+            ("/a%2fb", "/a%2fb"),
+            ("/a;x=1/b", "/a;x=1/b"),
+            ("/.a/b.", "/.a/b."),
+            ("/a%zz%", "/a%zz%"),
+            ("/a|b", "/a%7Cb"),
+        ] {
+            assert_eq!(canonical(path, options).as_deref(), Ok(wanted), "{path}");
+            assert_eq!(canonical(wanted, options).as_deref(), Ok(wanted), "{wanted} is canonical");
+        }
+        assert_eq!(canonical("/a%00b", options), Err(HeadError::Path));
+        assert_eq!(canonical("a", options), Err(HeadError::Path));
+    }
+
+    #[test]
+    fn escaped_slashes_are_what_the_configuration_says() {
+        let with = |escaped_slashes| PathOptions { normalize: true, merge_slashes: false, escaped_slashes };
+        let path = "/a%2F..%5cb";
+        assert_eq!(canonical(path, with(EscapedSlashes::UnescapeAndForward)).as_deref(), Ok("/b"));
+        assert_eq!(canonical(path, with(EscapedSlashes::Reject)), Err(HeadError::EscapedSlash));
+        let redirect = Err(HeadError::Redirect("/a/..\\b".into()));
+        assert_eq!(canonical(path, with(EscapedSlashes::UnescapeAndRedirect)), redirect);
+    }
+
+    #[test]
+    fn ports_and_dots_are_stripped_as_configured() {
+        let any = Normalize { strip_port: StripPort::Any, strip_trailing_dot: true, ..Normalize::default() };
+        for (authority, wanted) in
+            [("a.test:80", "a.test"), ("a.test.", "a.test"), ("a.test.:1", "a.test"), ("[::1]:80", "[::1]"), ("::1", "::1")]
+        {
+            assert_eq!(any.authority(authority), wanted);
+        }
+        let matching = Normalize { strip_port: StripPort::Matching, listener_port: 80, ..Normalize::default() };
+        assert_eq!(matching.authority("a.test:80"), "a.test");
+        assert_eq!(matching.authority("a.test:81"), "a.test:81");
+    }
 }

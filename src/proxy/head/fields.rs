@@ -14,10 +14,6 @@ impl Span {
         self.start as usize..self.end as usize
     }
 
-    pub(super) fn len(self) -> usize {
-        self.range().len()
-    }
-
     /// The part of this span between two offsets from its start.
     pub(super) fn part(self, from: usize, to: usize) -> Span {
         Span { start: self.start + from as u32, end: self.start + to as u32 }
@@ -190,6 +186,11 @@ impl Fields {
         let start = self.text.len() as u32;
         self.text.extend_from_slice(text);
         Span { start, end: self.text.len() as u32 }
+    }
+
+    pub(super) fn push_both(&mut self, first: &[u8], second: &[u8]) -> Span {
+        let start = self.push(first);
+        Span { start: start.start, end: self.push(second).end }
     }
 
     pub(super) fn push_lower(&mut self, text: &[u8]) -> Span {

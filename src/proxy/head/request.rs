@@ -25,7 +25,7 @@ impl Version {
 }
 
 /// Why a request's target or host is refused, with 400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// The path leaves the root, or doesn't start with a slash.
     #[error("the path has no canonical form")]
@@ -36,6 +36,9 @@ pub enum HeadError {
     /// An escaped slash where the configuration refuses it.
     #[error("the path has an escaped slash")]
     EscapedSlash,
+    /// An escaped slash where the configuration sends the client to the unescaped path.
+    #[error("the path has an escaped slash, see {0}")]
+    Redirect(Box<str>),
 }
 
 /// The head of a request in its canonical form. `host` is not among the fields: see [`Head::authority`].
@@ -131,7 +134,9 @@ impl Head {
     /// Replaces the host that is forwarded, and with it the canonical host.
     pub fn set_authority(&mut self, authority: &str) {
         self.authority = self.fields.push(authority.as_bytes());
-        self.host = canonical_host(&mut self.fields, authority);
+        // Most clients write it in lower case already.
+        let lower = !authority.bytes().any(|byte| byte.is_ascii_uppercase());
+        self.host = if lower { self.authority } else { self.fields.push_lower(authority.as_bytes()) };
     }
 
     /// Says what the client's address is after trusted hops, and how it came.
@@ -151,12 +156,32 @@ impl Head {
         authority: &str,
         normalize: &Normalize,
     ) -> Result<(), HeadError> {
-        let _ = normalize;
         self.version = version;
         self.method = self.fields.push(method.as_bytes());
         self.set_target(target);
         self.sent = self.target;
         self.set_authority(authority);
+        if !is_authority(authority) {
+            return Err(HeadError::Host);
+        }
+        if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+            return Err(HeadError::Path);
+        }
+        let stripped = normalize.authority(authority);
+        if stripped.len() != authority.len() {
+            self.set_authority(stripped);
+        }
+        // `OPTIONS *` and CONNECT have no path; no route matches what stands in its place.
+        if target != "*" && method != "CONNECT" {
+            let (path, query) = target.split_at(self.path_len);
+            if !path.starts_with('/') {
+                return Err(HeadError::Path);
+            }
+            if let Some(path) = normalize.path(path)? {
+                self.path_len = path.len();
+                self.target = self.fields.push_both(path.as_bytes(), query.as_bytes());
+            }
+        }
         Ok(())
     }
 
@@ -166,8 +191,4 @@ impl Head {
         fields.clear(64 << 10);
         *self = Self { fields, ..Self::default() };
     }
-}
-
-fn canonical_host(fields: &mut Fields, authority: &str) -> Span {
-    fields.push_lower(authority.as_bytes())
 }
