@@ -10,8 +10,8 @@
 pub mod authz;
 pub mod config;
 pub mod h1;
-mod io;
-mod message;
 pub mod head;
+mod io;
 pub mod log;
+mod message;
 pub mod route;

@@ -34,13 +34,24 @@ enum State {
     Exact(u64),
     Close,
     /// Reading the line of a chunk: its size so far, digits seen, whether an extension has begun, bytes of the line.
-    Size { size: u64, digits: u8, extension: bool, line: usize },
-    SizeFeed { size: u64 },
+    Size {
+        size: u64,
+        digits: u8,
+        extension: bool,
+        line: usize,
+    },
+    SizeFeed {
+        size: u64,
+    },
     Data(u64),
     DataReturn,
     DataFeed,
     /// Trailers: bytes in all, bytes of this line, whether CR was last.
-    Trailers { total: usize, line: usize, returned: bool },
+    Trailers {
+        total: usize,
+        line: usize,
+        returned: bool,
+    },
     Done,
 }
 
@@ -111,7 +122,9 @@ impl Decoder {
     /// One byte of the framing of chunks.
     fn frame(&self, byte: u8) -> Option<State> {
         Some(match (self.0, byte) {
-            (State::Size { size, digits, line, .. }, b'\r') if digits > 0 && line < MOST_LINE => State::SizeFeed { size },
+            (State::Size { size, digits, line, .. }, b'\r') if digits > 0 && line < MOST_LINE => {
+                State::SizeFeed { size }
+            }
             (State::Size { size, digits, extension: false, line }, b';') if digits > 0 => {
                 State::Size { size, digits, extension: true, line: line + 1 }
             }
@@ -126,10 +139,16 @@ impl Decoder {
             (State::SizeFeed { size }, b'\n') => State::Data(size),
             (State::DataReturn, b'\r') => State::DataFeed,
             (State::DataFeed, b'\n') => SIZE,
-            (State::Trailers { total, line, returned: false }, b'\r') => State::Trailers { total, line, returned: true },
+            (State::Trailers { total, line, returned: false }, b'\r') => {
+                State::Trailers { total, line, returned: true }
+            }
             (State::Trailers { line: 0, returned: true, .. }, b'\n') => State::Done,
-            (State::Trailers { total, returned: true, .. }, b'\n') => State::Trailers { total, line: 0, returned: false },
-            (State::Trailers { total, line, returned: false }, 0x20..=0x7e | b'\t' | 0x80..) if total < MOST_TRAILERS => {
+            (State::Trailers { total, returned: true, .. }, b'\n') => {
+                State::Trailers { total, line: 0, returned: false }
+            }
+            (State::Trailers { total, line, returned: false }, 0x20..=0x7e | b'\t' | 0x80..)
+                if total < MOST_TRAILERS =>
+            {
                 State::Trailers { total: total + 1, line: line + 1, returned: false }
             }
             _ => return None,

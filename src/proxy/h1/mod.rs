@@ -10,10 +10,10 @@ mod scan;
 mod write;
 
 pub use body::{BodyError, Decoder, Step};
+pub(crate) use request::upgrades_to;
 pub use request::{Limits, Request, parse as parse_request};
 pub use response::{Response, parse as parse_response};
 pub use scan::Scan;
-pub(crate) use request::upgrades_to;
 pub(crate) use write::{Connection, chunk_end, chunk_start, reply_head, request_head};
 
 use crate::head::{Fields, Known};

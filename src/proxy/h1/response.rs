@@ -28,9 +28,8 @@ pub fn parse(input: &[u8], scan: &mut Scan, to_head: bool, reply: &mut Reply) ->
     let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let parsed = config
-        .parse_response_with_uninit_headers(&mut response, &input[..end], &mut fields)
-        .map_err(refusal)?;
+    let parsed =
+        config.parse_response_with_uninit_headers(&mut response, &input[..end], &mut fields).map_err(refusal)?;
     let (httparse::Status::Complete(consumed), Some(status), Some(minor)) = (parsed, response.code, response.version)
     else {
         return Err(Refusal::FirstLine);

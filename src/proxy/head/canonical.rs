@@ -5,47 +5,56 @@
 //! slashes. Nothing is decoded twice.
 
 use super::HeadError;
-use crate::config::{EscapedSlashes, HttpManager, PathOptions, StripPort};
 use std::borrow::Cow;
 
-/// How a request is brought to its canonical form.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What becomes of `%2F` and `%5C` in a path (Envoy `PathWithEscapedSlashesAction`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EscapedSlashes {
+    /// They stay.
+    #[default]
+    Keep,
+    /// The request is answered with 400.
+    Reject,
+    /// They become `/` and `\`, and the client is sent there with 307.
+    Redirect,
+    /// They become `/` and `\`.
+    Unescape,
+}
+
+/// How a request is brought to its canonical form (from the HTTP connection manager).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Normalize {
-    /// The path.
-    pub path: PathOptions,
-    /// The port of the host.
-    pub strip_port: StripPort,
-    /// The port of the listener.
-    pub listener_port: u16,
-    /// Drop one trailing dot from the host.
+    /// RFC 3986 (`normalize_path`).
+    pub dot_segments: bool,
+    /// Several slashes become one (`merge_slashes`).
+    pub merge_slashes: bool,
+    /// `path_with_escaped_slashes_action`
+    pub escaped_slashes: EscapedSlashes,
+    /// Drop any port from the host (`strip_any_host_port`).
+    pub strip_port: bool,
+    /// Drop a trailing dot from the host (`strip_trailing_host_dot`).
     pub strip_trailing_dot: bool,
 }
 
 impl Normalize {
-    /// As a connection manager says.
-    pub fn new(http: &HttpManager, listener_port: u16) -> Self {
-        Self { path: http.path, strip_port: http.strip_port, listener_port, strip_trailing_dot: http.strip_trailing_dot }
-    }
-
     /// The canonical path, or none if it is canonical already.
     pub(super) fn path(&self, path: &str) -> Result<Option<String>, HeadError> {
-        let options = &self.path;
-        let slashes = options.escaped_slashes != EscapedSlashes::Keep;
-        if !(options.normalize || options.merge_slashes || slashes) || is_plain(path) {
+        let slashes = self.escaped_slashes != EscapedSlashes::Keep;
+        if !(self.dot_segments || self.merge_slashes || slashes) || is_plain(path) {
             return Ok(None);
         }
         let mut path = Cow::Borrowed(path);
         if let Some(unescaped) = slashes.then(|| unescape_slashes(&path)).flatten() {
-            match options.escaped_slashes {
+            match self.escaped_slashes {
                 EscapedSlashes::Reject => return Err(HeadError::EscapedSlash),
-                EscapedSlashes::UnescapeAndRedirect => return Err(HeadError::Redirect(unescaped.into())),
+                EscapedSlashes::Redirect => return Err(HeadError::Redirect(unescaped.into())),
                 _ => path = Cow::Owned(unescaped),
             }
         }
-        if options.normalize {
+        if self.dot_segments {
             path = Cow::Owned(normalize(&path)?);
         }
-        if options.merge_slashes && path.contains("//") {
+        if self.merge_slashes && path.contains("//") {
             path = Cow::Owned(merge_slashes(&path));
         }
         Ok(Some(path.into_owned()))
@@ -54,12 +63,7 @@ impl Normalize {
     /// The authority without the port and the dot that are to be stripped.
     pub(super) fn authority<'a>(&self, authority: &'a str) -> &'a str {
         let (mut host, port) = split_port(authority);
-        let strip = match (self.strip_port, port) {
-            (_, None) => false,
-            (StripPort::No, _) => false,
-            (StripPort::Any, _) => true,
-            (StripPort::Matching, Some(port)) => port.parse() == Ok(self.listener_port),
-        };
+        let strip = self.strip_port && port.is_some();
         if self.strip_trailing_dot && (strip || port.is_none()) {
             host = host.strip_suffix('.').unwrap_or(host);
         }
@@ -195,14 +199,13 @@ fn merge_slashes(path: &str) -> String {
 mod tests {
     use super::*;
 
-    fn canonical(path: &str, options: PathOptions) -> Result<String, HeadError> {
-        let normalize = Normalize { path: options, ..Normalize::default() };
+    fn canonical(path: &str, normalize: Normalize) -> Result<String, HeadError> {
         Ok(normalize.path(path)?.unwrap_or_else(|| path.to_string()))
     }
 
     #[test]
     fn paths_have_one_form() {
-        let options = PathOptions { normalize: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Keep };
+        let options = Normalize { dot_segments: true, merge_slashes: true, ..Normalize::default() };
         for (path, wanted) in [
             ("/", "/"),
             ("/a/b", "/a/b"),
@@ -233,24 +236,25 @@ mod tests {
 
     #[test]
     fn escaped_slashes_are_what_the_configuration_says() {
-        let with = |escaped_slashes| PathOptions { normalize: true, merge_slashes: false, escaped_slashes };
+        let with = |escaped_slashes| Normalize { dot_segments: true, escaped_slashes, ..Normalize::default() };
         let path = "/a%2F..%5cb";
-        assert_eq!(canonical(path, with(EscapedSlashes::UnescapeAndForward)).as_deref(), Ok("/b"));
+        assert_eq!(canonical(path, with(EscapedSlashes::Unescape)).as_deref(), Ok("/b"));
         assert_eq!(canonical(path, with(EscapedSlashes::Reject)), Err(HeadError::EscapedSlash));
         let redirect = Err(HeadError::Redirect("/a/..\\b".into()));
-        assert_eq!(canonical(path, with(EscapedSlashes::UnescapeAndRedirect)), redirect);
+        assert_eq!(canonical(path, with(EscapedSlashes::Redirect)), redirect);
     }
 
     #[test]
     fn ports_and_dots_are_stripped_as_configured() {
-        let any = Normalize { strip_port: StripPort::Any, strip_trailing_dot: true, ..Normalize::default() };
-        for (authority, wanted) in
-            [("a.test:80", "a.test"), ("a.test.", "a.test"), ("a.test.:1", "a.test"), ("[::1]:80", "[::1]"), ("::1", "::1")]
-        {
+        let any = Normalize { strip_port: true, strip_trailing_dot: true, ..Normalize::default() };
+        for (authority, wanted) in [
+            ("a.test:80", "a.test"),
+            ("a.test.", "a.test"),
+            ("a.test.:1", "a.test"),
+            ("[::1]:80", "[::1]"),
+            ("::1", "::1"),
+        ] {
             assert_eq!(any.authority(authority), wanted);
         }
-        let matching = Normalize { strip_port: StripPort::Matching, listener_port: 80, ..Normalize::default() };
-        assert_eq!(matching.authority("a.test:80"), "a.test");
-        assert_eq!(matching.authority("a.test:81"), "a.test:81");
     }
 }

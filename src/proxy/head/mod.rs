@@ -11,7 +11,7 @@ mod fields;
 mod reply;
 mod request;
 
-pub use canonical::Normalize;
+pub use canonical::{EscapedSlashes, Normalize};
 pub use conn::Conn;
 pub use fields::{Fields, Known};
 pub use reply::Reply;

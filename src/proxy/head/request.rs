@@ -1,6 +1,10 @@
 //! The head of a request.
 
-use super::{Fields, canonical::Normalize, fields::Span};
+use super::{
+    Fields,
+    canonical::{Normalize, is_authority},
+    fields::Span,
+};
 use std::net::IpAddr;
 
 /// The version that the client speaks.
@@ -153,22 +157,22 @@ impl Head {
         version: Version,
         method: &str,
         target: &str,
-        authority: &str,
+        host: &str,
         normalize: &Normalize,
     ) -> Result<(), HeadError> {
         self.version = version;
         self.method = self.fields.push(method.as_bytes());
         self.set_target(target);
         self.sent = self.target;
-        self.set_authority(authority);
-        if !is_authority(authority) {
+        self.set_authority(host);
+        if !is_authority(host) {
             return Err(HeadError::Host);
         }
         if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(HeadError::Path);
         }
-        let stripped = normalize.authority(authority);
-        if stripped.len() != authority.len() {
+        let stripped = normalize.authority(host);
+        if stripped.len() != host.len() {
             self.set_authority(stripped);
         }
         // `OPTIONS *` and CONNECT have no path; no route matches what stands in its place.
