@@ -107,6 +107,9 @@ async fn run(file: &Path) -> Result<Verdict> {
     for (name, names) in &case.plan.certificates {
         yaml += &objects::secret(name, &tls::certificate(names)?);
     }
+    if !case.objects.contains("kind: Gateway\n") {
+        yaml += objects::GATEWAY;
+    }
     yaml += "---\n";
     yaml += &case.objects.replace("$NET", place.address(0).to_string().trim_end_matches(".0"));
     let trio = Trio::start(&place, &yaml).await.with_context(|| case.name.clone())?;
