@@ -8,6 +8,7 @@
 //! ```
 
 pub mod authz;
+pub mod certs;
 pub mod config;
 pub mod h1;
 pub mod head;
