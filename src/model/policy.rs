@@ -24,13 +24,15 @@ pub struct Policy {
     pub key: ObjectKey,
     /// What it does.
     pub action: Action,
-    /// Rule `i` is named `ns[<ns>]-policy[<name>]-rule[<i>]` on the wire.
+    /// Those that can match: one that was refused is left out of an ALLOW policy.
     pub rules: Vec<Rule>,
 }
 
 /// One rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
+    /// Its place in the object. Rule `i` is named `ns[<ns>]-policy[<name>]-rule[<i>]` on the wire.
+    pub index: u32,
     /// Any of these; empty is everyone.
     pub from: Vec<Source>,
     /// Any of these; empty is everything.

@@ -29,6 +29,16 @@ impl Condition {
         Self { kind, verdict: Verdict { holds: Some(true), reason, message: String::new() } }
     }
 
+    /// A condition that holds, with something to say.
+    pub fn yes_but(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, verdict: Verdict { holds: Some(true), reason, message: message.into() } }
+    }
+
+    /// A condition that can't be told yet.
+    pub fn unknown(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, verdict: Verdict { holds: None, reason, message: message.into() } }
+    }
+
     /// A condition that does not hold.
     pub fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { kind, verdict: Verdict { holds: Some(false), reason, message: message.into() } }
