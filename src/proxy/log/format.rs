@@ -121,7 +121,7 @@ impl Format {
                 }
             }
             Format::Json(fields) => {
-                object(fields, record, out, |out| {
+                object(fields, record, out, &|out| {
                     if let Some(why) = record.denied {
                         let _ = write!(out, ",\"denied\":\"{}\"", Escaped(&why.to_string()));
                     }
@@ -132,13 +132,13 @@ impl Format {
     }
 }
 
-fn object(fields: &[(Arc<str>, JsonValue)], record: &Record<'_>, out: &mut String, more: impl FnOnce(&mut String)) {
+fn object(fields: &[(Arc<str>, JsonValue)], record: &Record<'_>, out: &mut String, more: &dyn Fn(&mut String)) {
     out.push('{');
     for (index, (key, value)) in fields.iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         let _ = write!(out, "{comma}\"{}\":", Escaped(key));
         match value {
-            JsonValue::Object(fields) => object(fields, record, out, |_| {}),
+            JsonValue::Object(fields) => object(fields, record, out, &|_| {}),
             JsonValue::Text(parts) => match &**parts {
                 [TextPart(only)] => only.render(record, &mut Json(out)),
                 parts => {
