@@ -2,7 +2,7 @@
 
 use crate::{
     AsTable, Batch, Changes, Input, Key, Output, Rows, Table, Value, View, derived::Derived, source::Source,
-    store::AnyStore, view::store_of,
+    store::AnyStore, union::Union, view::store_of,
 };
 use std::any::Any;
 
@@ -27,6 +27,10 @@ pub(crate) trait AnyTable: Send + Sync {
     }
     /// Has a producer computed again by the next `update`.
     fn mark(&mut self, producer: u32);
+    /// The same for a key of a table that it is over.
+    fn mark_over(&mut self, _table: u32, producer: u32) {
+        self.mark(producer);
+    }
     /// Computes what is marked; gives the ids of the keys that changed.
     fn update(&mut self, context: Context) -> Vec<u32>;
     fn work(&self) -> Work {
@@ -106,6 +110,20 @@ impl Engine {
         table
     }
 
+    /// Declares a table with all rows of others: of a key first those of the first, and so on.
+    pub fn union<K: Key, V: Value>(&mut self, name: &'static str, parts: &[Table<K, V>]) -> Table<K, V> {
+        let table = Table::new(self.tables.len());
+        let mut union = Union::new(name, parts);
+        for part in parts {
+            for id in store_of(&self.tables, *part).live() {
+                union.mark_over(part.index, id);
+            }
+            self.children[part.index as usize].push(self.tables.len());
+        }
+        self.add(Box::new(union));
+        table
+    }
+
     fn add(&mut self, table: Box<dyn AnyTable>) {
         self.tables.push(table);
         self.children.push(Vec::new());
@@ -150,7 +168,7 @@ impl Engine {
         let store = before[index].any_store();
         for &id in changed {
             for &child in &self.children[index] {
-                after[child - index - 1].mark(id);
+                after[child - index - 1].mark_over(index as u32, id);
             }
             store.for_each_reader(id, &mut |reader| after[reader.table as usize - index - 1].mark(reader.id));
         }

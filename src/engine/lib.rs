@@ -35,6 +35,7 @@ mod handle;
 mod rows;
 mod source;
 mod store;
+mod union;
 mod view;
 
 pub use batch::Batch;
