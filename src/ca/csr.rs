@@ -133,6 +133,9 @@ impl<'a> Key<'a> {
         let algorithm = self
             .signature_algorithm(&oid)
             .ok_or_else(|| SignError::BadSignature(format!("algorithm {oid} is not one for a {:?} key", self.kind)))?;
+        if csr.signature_value.unused_bits != 0 {
+            return Err(SignError::BadSignature("it is not a whole number of bytes".into()));
+        }
         UnparsedPublicKey::new(algorithm, self.bits)
             .verify(csr.certification_request_info.raw, &csr.signature_value.data)
             .map_err(|_| SignError::BadSignature("it is not by the key in the request".into()))

@@ -12,8 +12,16 @@ mod pem;
 mod plug_in;
 mod root_file;
 mod roots;
+#[cfg(test)]
+mod roots_tests;
 mod service;
+#[cfg(test)]
+mod service_tests;
 mod sign;
+#[cfg(test)]
+mod sign_tests;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 mod token;
 mod x509;

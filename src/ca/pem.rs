@@ -12,7 +12,7 @@ pub(crate) fn private_key(der: &[u8]) -> String {
     block("PRIVATE KEY", der)
 }
 
-fn block(label: &str, der: &[u8]) -> String {
+pub(crate) fn block(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let mut out = String::with_capacity(text.len() + text.len() / 64 + 2 * label.len() + 40);
     out.extend(["-----BEGIN ", label, "-----\n"]);
