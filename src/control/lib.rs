@@ -1,1 +1,3 @@
 //! The control plane: sources, engine, serve, status
+
+pub mod source;

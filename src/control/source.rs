@@ -1,0 +1,181 @@
+//! Where objects come from, and the inbox that they are put into.
+
+pub mod directory;
+mod files;
+mod watch;
+
+pub use watch::{Watch, watch};
+
+use api::{Kind, Object, ObjectId, Problem};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+/// New states of objects: none is deleted.
+pub type Changes = BTreeMap<ObjectId, Option<Object>>;
+
+/// What a source has found since it last said something.
+#[derive(Debug, Default, PartialEq)]
+pub struct Update {
+    /// Objects that changed in a way that matters.
+    pub changes: Changes,
+    /// All problems that there are now, if they changed.
+    pub problems: Option<Vec<Problem>>,
+}
+
+/// Changes that wait for the pipeline, coalesced by object. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct Inbox(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    pending: Mutex<Pending>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Pending {
+    /// EndpointSlices stand apart, for they never wait behind configuration.
+    endpoints: Changes,
+    config: Changes,
+    /// When the oldest change that waits has come.
+    since: Option<Instant>,
+    /// Everything has been read once.
+    synced: bool,
+    /// What the pipeline took first had everything in it.
+    started: bool,
+    closed: bool,
+}
+
+/// What the pipeline has to do next.
+#[derive(Debug)]
+pub struct Work {
+    /// The changes.
+    pub changes: Changes,
+    /// When the oldest of them came.
+    pub since: Instant,
+    /// Whether they are endpoints only.
+    pub endpoints: bool,
+}
+
+/// How many changes of configuration are committed at once, so that endpoints get their turn in between.
+const MOST: usize = 2_000;
+
+impl Inbox {
+    /// Puts changes in; a newer state of an object replaces one that still waits.
+    pub fn put(&self, changes: Changes) {
+        let mut pending = self.pending();
+        if changes.is_empty() {
+            return;
+        }
+        for (id, object) in changes {
+            let of_kind =
+                if &*id.kind == Kind::EndpointSlice.as_str() { &mut pending.endpoints } else { &mut pending.config };
+            of_kind.insert(id, object);
+        }
+        pending.since.get_or_insert_with(Instant::now);
+        drop(pending);
+        self.0.arrived.notify_one();
+    }
+
+    /// Says that every source has read everything once. Until then nothing is taken.
+    pub fn synced(&self) {
+        self.pending().synced = true;
+        self.0.arrived.notify_one();
+    }
+
+    /// Ends [`Inbox::take`].
+    pub fn close(&self) {
+        self.pending().closed = true;
+        self.0.arrived.notify_one();
+    }
+
+    /// Waits for work: the first time everything at once, then endpoints before configuration. None after
+    /// [`Inbox::close`]. While one piece of work is done the next gathers: that is how bursts coalesce, without
+    /// making a single change wait.
+    pub fn take(&self) -> Option<Work> {
+        let mut pending = self.pending();
+        loop {
+            if pending.closed {
+                return None;
+            }
+            if pending.synced {
+                if let Some(work) = pending.next() {
+                    return Some(work);
+                }
+            }
+            pending = self.0.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        // Nothing in the lock panics half-way through a change.
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    fn next(&mut self) -> Option<Work> {
+        if !self.started {
+            self.started = true;
+            let mut changes = std::mem::take(&mut self.config);
+            changes.append(&mut self.endpoints);
+            // Also an empty first piece is work: it lets clients in.
+            return Some(Work { changes, since: self.since.take().unwrap_or_else(Instant::now), endpoints: false });
+        }
+        let since = self.since?;
+        let endpoints = !self.endpoints.is_empty();
+        let changes = if endpoints {
+            std::mem::take(&mut self.endpoints)
+        } else if self.config.len() <= MOST {
+            std::mem::take(&mut self.config)
+        } else {
+            let after = self.config.keys().nth(MOST).cloned();
+            let rest = after.map(|id| self.config.split_off(&id)).unwrap_or_default();
+            std::mem::replace(&mut self.config, rest)
+        };
+        if self.config.is_empty() && self.endpoints.is_empty() {
+            self.since = None;
+        }
+        Some(Work { changes, since, endpoints })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(kind: &str, name: &str) -> ObjectId {
+        ObjectId { kind: kind.into(), namespace: "n".into(), name: name.into() }
+    }
+
+    fn names(work: Option<Work>) -> Vec<String> {
+        work.map(|work| work.changes.keys().map(ObjectId::to_string).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn everything_first_then_endpoints_before_configuration() {
+        let inbox = Inbox::default();
+        inbox.put([(id("HTTPRoute", "a"), None), (id("EndpointSlice", "b"), None)].into());
+        inbox.synced();
+        assert_eq!(names(inbox.take()), ["EndpointSlice n/b", "HTTPRoute n/a"]);
+        inbox.put([(id("HTTPRoute", "a"), None)].into());
+        inbox.put([(id("HTTPRoute", "a"), None), (id("EndpointSlice", "b"), None)].into());
+        assert_eq!(names(inbox.take()), ["EndpointSlice n/b"]);
+        assert_eq!(names(inbox.take()), ["HTTPRoute n/a"]);
+        inbox.close();
+        assert!(inbox.take().is_none());
+    }
+
+    #[test]
+    fn a_flood_is_taken_in_pieces() {
+        let inbox = Inbox::default();
+        inbox.synced();
+        assert!(names(inbox.take()).is_empty());
+        inbox.put((0..MOST + 1).map(|number| (id("Service", &format!("{number:05}")), None)).collect());
+        assert_eq!(names(inbox.take()).len(), MOST);
+        assert_eq!(names(inbox.take()), ["Service n/02000"]);
+    }
+}
