@@ -1,1 +1,157 @@
-//! Kubernetes objects to model values and verdicts; pure
+//! Kubernetes objects to model values and verdicts; pure.
+//!
+//! [`declare`] adds the tables to an engine: inputs of Kubernetes objects, and what follows from them. Every unit is
+//! small and reads only what it needs, so that an edit costs what depends on it:
+//!
+//! ```text
+//! gateway classes --> classes --+
+//! gateways ---------------------+-> gateways' shapes --> surfaces (what routes see), listeners, workloads
+//! secrets --> certificate verdicts, grants ------------------^ (listeners only)
+//! http routes --> rules (parsed) --> routed (references resolved: services, grants)
+//!             +-> parents (surfaces, namespaces' labels) --> attached routes
+//!                                                         +-> fragments --> virtual hosts
+//!                                                         +-> clusters of gateways
+//! services --> clusters --> endpoints (endpoint slices)
+//! authorization policies --> policies, parsed --> policies of gateways
+//! ```
+//!
+//! The code that decides a value decides its status too. A bad object has a verdict and hurts nothing else.
+
+mod certificate;
+mod class;
+mod endpoints;
+mod gateway;
+mod grant;
+mod isolation;
+mod listener;
+mod parent;
+mod policy;
+mod precedence;
+mod regex;
+mod route;
+mod service;
+mod status;
+mod virtual_host;
+
+use engine::{Engine, Input, Table};
+use model::{
+    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy, Status,
+    VirtualHost, VirtualHostKey,
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// What an installation decides once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `spec.controllerName` of the GatewayClasses that are ours.
+    pub controller: Arc<str>,
+    /// The domain of Services, such as `cluster.local`.
+    pub cluster_domain: Arc<str>,
+    /// Policies in this namespace hold for the whole mesh.
+    pub root_namespace: Arc<str>,
+    /// Ports that the proxies need themselves; a listener can't have them.
+    pub reserved_ports: BTreeSet<u16>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            controller: "windlass.io/gateway-controller".into(),
+            cluster_domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            // Envoy's admin page, and the metrics and readiness ports that Istio's gateways have.
+            reserved_ports: BTreeSet::from([15000, 15020, 15021, 15090]),
+        }
+    }
+}
+
+/// The tables of Kubernetes objects, written from outside. Keys are those of the objects.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub struct Inputs {
+    pub namespaces: Input<ObjectKey, api::Namespace>,
+    pub gateway_classes: Input<ObjectKey, api::GatewayClass>,
+    pub gateways: Input<ObjectKey, api::Gateway>,
+    pub http_routes: Input<ObjectKey, api::HttpRoute>,
+    pub reference_grants: Input<ObjectKey, api::ReferenceGrant>,
+    pub services: Input<ObjectKey, api::Service>,
+    pub endpoint_slices: Input<ObjectKey, api::EndpointSlice>,
+    pub secrets: Input<ObjectKey, api::Secret>,
+    pub authorization_policies: Input<ObjectKey, api::AuthorizationPolicy>,
+}
+
+/// A namespace and a service account in it, as a certificate or a token proves them.
+pub type Account = (Arc<str>, Arc<str>);
+
+/// What resolution gives. `translate::Inputs` has the same tables under the same names.
+#[derive(Clone, Copy)]
+pub struct Tables {
+    /// Where objects go in.
+    pub inputs: Inputs,
+    /// The Gateways of ours that are accepted.
+    pub gateways: Table<ObjectKey, ()>,
+    /// Listeners that may be programmed.
+    pub listeners: Table<ListenerKey, Listener>,
+    /// `(gateway, port)` to the names of its listeners.
+    pub ports: Table<(ObjectKey, u16), Arc<str>>,
+    /// Virtual hosts, one row each.
+    pub virtual_hosts: Table<VirtualHostKey, VirtualHost>,
+    /// Clusters by name, one for each port of each Service.
+    pub clusters: Table<Arc<str>, Cluster>,
+    /// Endpoints by the name of their cluster.
+    pub endpoints: Table<Arc<str>, Endpoints>,
+    /// Which Gateway's routes name which cluster; a row for each route that does.
+    pub gateway_clusters: Table<(ObjectKey, Arc<str>), ()>,
+    /// Usable certificates; all that Secrets hold, referenced or not.
+    pub certificates: Table<CertificateKey, KeyPair>,
+    /// All policies that apply to a Gateway, in the order of their keys.
+    pub policies: Table<ObjectKey, Policy>,
+    /// Statuses of GatewayClasses, Gateways, HTTPRoutes and AuthorizationPolicies that concern us. `Programmed` is
+    /// `Unknown` where only the proxies' acknowledgement is missing.
+    pub statuses: Table<ObjectRef, Status>,
+    /// The Gateway whose proxies have that service account: `<gateway>-<class>` in the Gateway's namespace. More than
+    /// one row if names run together (`a-b` of class `c`, `a` of class `b-c`).
+    pub gateway_accounts: Table<Account, ObjectKey>,
+}
+
+/// Declares all tables.
+pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
+    let settings = Arc::new(settings);
+    let inputs = Inputs {
+        namespaces: engine.input("Namespace"),
+        gateway_classes: engine.input("GatewayClass"),
+        gateways: engine.input("Gateway"),
+        http_routes: engine.input("HTTPRoute"),
+        reference_grants: engine.input("ReferenceGrant"),
+        services: engine.input("Service"),
+        endpoint_slices: engine.input("EndpointSlice"),
+        secrets: engine.input("Secret"),
+        authorization_policies: engine.input("AuthorizationPolicy"),
+    };
+    let grants = grant::declare(engine, &inputs);
+    let certificates = certificate::declare(engine, &inputs);
+    let services = service::declare(engine, &inputs, &settings);
+    let endpoints = endpoints::declare(engine, &inputs, &services);
+    let classes = class::declare(engine, &inputs, &settings);
+    let gateways = gateway::declare(engine, &inputs, &classes, &settings);
+    let listeners = listener::declare(engine, &gateways, &certificates, grants);
+    let routes = route::declare(engine, &inputs, &services, grants);
+    let parents = parent::declare(engine, &inputs, &gateways, &routes);
+    let hosts = virtual_host::declare(engine, &gateways, &parents, &routes);
+    let policies = policy::declare(engine, &inputs, &gateways, &settings);
+    let statuses = status::declare(engine, &inputs, &classes, &gateways, &listeners, &routes, &parents, &policies);
+    Tables {
+        inputs,
+        gateways: gateways.accepted,
+        listeners: listeners.listeners,
+        ports: listeners.ports,
+        virtual_hosts: hosts.virtual_hosts,
+        clusters: services.clusters,
+        endpoints,
+        gateway_clusters: hosts.gateway_clusters,
+        certificates: certificates.usable,
+        policies: policies.by_gateway,
+        statuses,
+        gateway_accounts: gateways.accounts,
+    }
+}

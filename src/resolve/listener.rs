@@ -1,0 +1,128 @@
+//! Listeners: their certificates followed, so that those that can be programmed are known.
+
+use crate::{
+    certificate::Certificates,
+    gateway::{GatewayShape, Gateways, ListenerShape},
+    grant::{Grants, Referent, Referrer, permits},
+    status::Fault,
+};
+use api::SecretObjectReference;
+use engine::{Engine, Table, View};
+use model::{CertificateKey, Listener, ListenerKey, ObjectKey, Protocol, Tls};
+use std::sync::Arc;
+
+/// The tables of listeners.
+#[derive(Clone, Copy)]
+pub(crate) struct Listeners {
+    /// What the references of each listener lead to.
+    pub(crate) resolved: Table<ListenerKey, Resolved>,
+    /// Those that may be programmed.
+    pub(crate) listeners: Table<ListenerKey, Listener>,
+    /// `(gateway, port)` to the names of its listeners.
+    pub(crate) ports: Table<(ObjectKey, u16), Arc<str>>,
+}
+
+/// A listener with its references followed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Resolved {
+    /// Absent if nothing can be programmed.
+    pub(crate) listener: Option<Listener>,
+    /// The first reference that leads nowhere.
+    pub(crate) refs_fault: Option<Fault>,
+}
+
+pub(crate) fn declare(
+    engine: &mut Engine,
+    gateways: &Gateways,
+    certificates: &Certificates,
+    grants: Grants,
+) -> Listeners {
+    let certificates = *certificates;
+    let resolved = engine.derive("resolved listeners", &gateways.shapes, move |view, key, rows| {
+        let each = |shape: &Arc<GatewayShape>| {
+            let listeners = shape.listeners.iter().enumerate();
+            let resolve = |(index, listener): (usize, &ListenerShape)| {
+                let resolved = resolve(view, key, shape, (index, listener), &certificates, grants);
+                (ListenerKey { gateway: key.clone(), name: listener.name.clone() }, resolved)
+            };
+            listeners.map(resolve).collect::<Vec<_>>()
+        };
+        rows.iter().flat_map(each).collect()
+    });
+    let listeners = engine.derive("listeners", &resolved, |_, key, rows| {
+        let usable = rows.iter().filter_map(|resolved| resolved.listener.clone());
+        usable.map(|listener| (key.clone(), listener)).take(1).collect()
+    });
+    let ports = engine.derive("gateway ports", &listeners, |_, key, rows| {
+        rows.iter().map(|listener| ((key.gateway.clone(), listener.port), key.name.clone())).collect()
+    });
+    Listeners { resolved, listeners, ports }
+}
+
+fn resolve(
+    view: &View,
+    gateway: &ObjectKey,
+    shape: &GatewayShape,
+    (index, listener): (usize, &ListenerShape),
+    certificates: &Certificates,
+    grants: Grants,
+) -> Resolved {
+    let mut refs_fault = listener.kinds_fault.clone();
+    let mut tls = None;
+    if listener.protocol == Some(Protocol::Https) {
+        let mut usable = Vec::new();
+        for (reference_index, reference) in listener.certificates.iter().enumerate() {
+            match certificate(view, gateway, reference, certificates, grants) {
+                Ok(key) => usable.push(key),
+                Err((reason, why)) => {
+                    let field = format!("spec.listeners[{index}].tls.certificateRefs[{reference_index}]");
+                    refs_fault.get_or_insert_with(|| Fault::new(reason, format!("{field}: {why}")));
+                }
+            }
+        }
+        if listener.certificates.is_empty() {
+            let what =
+                format!("spec.listeners[{index}].tls.certificateRefs: wanted a Secret of type kubernetes.io/tls");
+            refs_fault.get_or_insert_with(|| Fault::new("InvalidCertificateRef", what));
+        }
+        usable.dedup();
+        tls = (!usable.is_empty()).then_some(Tls { certificates: usable });
+    }
+    let protocol = listener.protocol.filter(|protocol| *protocol == Protocol::Http || tls.is_some());
+    let sound = shape.fault.is_none() && listener.is_sound();
+    let listener = protocol.filter(|_| sound).map(|protocol| Listener {
+        port: listener.port,
+        protocol,
+        hostname: listener.hostname.clone(),
+        tls,
+    });
+    Resolved { listener, refs_fault }
+}
+
+fn certificate(
+    view: &View,
+    gateway: &ObjectKey,
+    reference: &SecretObjectReference,
+    certificates: &Certificates,
+    grants: Grants,
+) -> Result<CertificateKey, (&'static str, String)> {
+    let invalid = |why: String| ("InvalidCertificateRef", why);
+    if (&*reference.group, &*reference.kind) != ("", "Secret") {
+        return Err(invalid(format!("wanted a Secret, saw a {} of {:?}", reference.kind, reference.group)));
+    }
+    let namespace = reference.namespace.as_deref().map_or_else(|| gateway.namespace.clone(), Arc::from);
+    let target = ObjectKey::new(namespace, &*reference.name);
+    // Permission first: whether the Secret of another namespace exists is nobody's business without it.
+    if !permits(view, grants, (Referrer::Gateway, &gateway.namespace), Referent::Secret, &target) {
+        let (from, to) = (&gateway.namespace, &target.namespace);
+        return Err((
+            "RefNotPermitted",
+            format!("no ReferenceGrant in namespace {to} lets Gateways of namespace {from} use Secret {target}"),
+        ));
+    }
+    match view.get(&certificates.verdicts, &target).as_deref() {
+        None => Err(invalid(format!("Secret {target} does not exist"))),
+        Some(Some(why)) => Err(invalid(format!("Secret {target} {why}"))),
+        Some(None) => Ok(CertificateKey(target)),
+    }
+}

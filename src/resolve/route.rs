@@ -1,0 +1,107 @@
+//! HTTPRoutes: their rules as routes of ours, first by themselves, then with their references followed.
+//!
+//! A rule that is invalid keeps what it matches, as far as that can be understood, and answers it with 500: what it
+//! would have guarded must not fall to a wider rule (Gateway API `HTTPRouteFilter.type`).
+
+mod backend;
+mod filter;
+mod matching;
+mod rule;
+
+use crate::{Inputs, grant::Grants, service::Services, status::Fault};
+use engine::{Engine, Table};
+use model::{Action, ObjectKey, Redirect, Route};
+use rule::{Outcome, Rule};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// The tables of routes.
+#[derive(Clone, Copy)]
+pub(crate) struct Routes {
+    /// By route: whether its rules are valid. Apart, so that an edit of a backend doesn't attach the route anew.
+    pub(crate) verdicts: Table<ObjectKey, Verdict>,
+    /// By route: its rules with their references followed.
+    pub(crate) routed: Table<ObjectKey, Routed>,
+}
+
+/// What is wrong with a route's rules, whatever its parents.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Verdict {
+    /// No rule is valid.
+    pub(crate) rejected: Option<Fault>,
+    /// Some rules are invalid.
+    pub(crate) partly: Option<Fault>,
+}
+
+/// The rules of a route, ready to be put into virtual hosts.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Routed {
+    pub(crate) routes: Vec<PortedRoute>,
+    /// The clusters that the routes name.
+    pub(crate) clusters: BTreeSet<Arc<str>>,
+    /// The first reference that leads nowhere.
+    pub(crate) refs_fault: Option<Fault>,
+}
+
+/// A route, and whether its redirect still waits for the listener.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PortedRoute {
+    pub(crate) route: Arc<Route>,
+    /// It is a redirect that names no scheme: the listener's decides about the port.
+    pub(crate) needs_listener: bool,
+}
+
+impl PortedRoute {
+    /// The route as it stands on a listener.
+    pub(crate) fn on(&self, https: bool, port: u16) -> Arc<Route> {
+        match &self.route.action {
+            Action::Redirect(redirect) if self.needs_listener => {
+                let redirect =
+                    Redirect { port: written_port(https, redirect.port.unwrap_or(port)), ..redirect.clone() };
+                Arc::new(Route { action: Action::Redirect(redirect), ..Route::clone(&self.route) })
+            }
+            _ => self.route.clone(),
+        }
+    }
+}
+
+/// The port to write into a `Location`: none if the scheme says it (Gateway API `HTTPRequestRedirectFilter.port`).
+fn written_port(https: bool, port: u16) -> Option<u16> {
+    let well_known = if https { 443 } else { 80 };
+    (port != well_known).then_some(port)
+}
+
+pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services, grants: Grants) -> Routes {
+    let rules = engine.derive("route rules", &inputs.http_routes, |_, key, rows| {
+        rows.iter().map(|route| (key.clone(), rule::parse(key, route))).collect()
+    });
+    let verdicts = engine.derive("route verdicts", &rules, |_, key, rows| {
+        rows.iter().map(|rules| (key.clone(), verdict(rules))).collect()
+    });
+    let services = services.shapes;
+    let routed = engine.derive("routed rules", &rules, move |view, key, rows| {
+        let resolver = backend::Resolver { view, route: key, services, grants };
+        rows.iter().map(|rules| (key.clone(), resolver.routed(rules))).collect()
+    });
+    Routes { verdicts, routed }
+}
+
+fn verdict(rules: &[Rule]) -> Verdict {
+    let invalid: Vec<(usize, &Fault)> =
+        rules.iter().enumerate().filter_map(|(i, rule)| Some((i, rule.fault()?))).collect();
+    let Some((_, first)) = invalid.first() else { return Verdict::default() };
+    if invalid.len() == rules.len() {
+        return Verdict { rejected: Some((*first).clone()), partly: None };
+    }
+    let what: Vec<_> = invalid.iter().map(|(index, fault)| format!("{index} ({})", fault.message)).collect();
+    let message = format!("Dropped Rule {}: what they match is answered with 500", what.join(", "));
+    Verdict { rejected: None, partly: Some(Fault::new("UnsupportedValue", message)) }
+}
+
+impl Rule {
+    fn fault(&self) -> Option<&Fault> {
+        match &self.outcome {
+            Outcome::Invalid(fault) => Some(fault),
+            Outcome::Valid(_) => None,
+        }
+    }
+}

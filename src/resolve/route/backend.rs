@@ -1,0 +1,159 @@
+//! Backend references followed: rules become routes.
+
+use super::{
+    PortedRoute, Routed,
+    filter::Filters,
+    rule::{Outcome, Rule, Valid},
+    written_port,
+};
+use crate::{
+    grant::{Grants, Referent, Referrer, permits},
+    service::ServiceShape,
+    status::Fault,
+};
+use api::BackendObjectReference;
+use engine::{Table, View};
+use model::{Action, Backend, HeaderEdits, Mirror, ObjectKey, Redirect, Route};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Follows the references of one HTTPRoute.
+pub(super) struct Resolver<'a> {
+    pub(super) view: &'a View<'a>,
+    pub(super) route: &'a ObjectKey,
+    pub(super) services: Table<ObjectKey, ServiceShape>,
+    pub(super) grants: Grants,
+}
+
+/// What a rule does once its references are followed.
+struct Resolved {
+    request_headers: HeaderEdits,
+    response_headers: HeaderEdits,
+    mirrors: Vec<Mirror>,
+    action: Action,
+    needs_listener: bool,
+}
+
+impl Resolver<'_> {
+    pub(super) fn routed(&self, rules: &[Rule]) -> Routed {
+        let mut routed = Routed { routes: Vec::new(), clusters: BTreeSet::new(), refs_fault: None };
+        for rule in rules {
+            let resolved = match &rule.outcome {
+                Outcome::Valid(valid) => self.resolve(valid, &mut routed),
+                Outcome::Invalid(_) => failing(),
+            };
+            routed.routes.extend(rule.matches.iter().map(|(order, matches)| PortedRoute {
+                route: Arc::new(Route {
+                    order: order.clone(),
+                    rule_name: rule.name.clone(),
+                    matches: matches.clone(),
+                    request_headers: resolved.request_headers.clone(),
+                    response_headers: resolved.response_headers.clone(),
+                    mirrors: resolved.mirrors.clone(),
+                    action: resolved.action.clone(),
+                }),
+                needs_listener: resolved.needs_listener,
+            }));
+        }
+        routed
+    }
+
+    fn resolve(&self, valid: &Valid, routed: &mut Routed) -> Resolved {
+        let Filters { request_headers, response_headers, rewrite, redirect, mirrors } = &valid.filters;
+        let mut resolve = |reference: &BackendObjectReference, field: String| {
+            let found = self.cluster(reference);
+            match found {
+                Ok(cluster) => {
+                    routed.clusters.insert(cluster.clone());
+                    Some(cluster)
+                }
+                Err((reason, why)) => {
+                    let place = format!("spec.rules[{}].{field}", valid.index);
+                    routed.refs_fault.get_or_insert_with(|| Fault::new(reason, format!("{place}: {why}")));
+                    None
+                }
+            }
+        };
+        let mirrors = mirrors.iter().filter_map(|mirror| {
+            let cluster = resolve(&mirror.reference, format!("filters[{}].requestMirror.backendRef", mirror.index))?;
+            (mirror.per_million > 0).then_some(Mirror { cluster, per_million: mirror.per_million })
+        });
+        let mirrors = mirrors.collect();
+        let backends = valid.backends.iter().enumerate().filter_map(|(index, backend)| {
+            // One without weight is followed too: a reference that leads nowhere is said so.
+            let cluster = resolve(&backend.reference, format!("backendRefs[{index}]"));
+            (backend.weight > 0).then(|| Backend {
+                cluster,
+                weight: backend.weight,
+                request_headers: backend.filters.request_headers.clone(),
+                response_headers: backend.filters.response_headers.clone(),
+            })
+        });
+        let backends: Vec<_> = backends.collect();
+        let (action, needs_listener) = match redirect {
+            Some(redirect) => (Action::Redirect(settled(redirect)), redirect.scheme.is_none()),
+            None if backends.iter().all(|backend| backend.cluster.is_none()) => {
+                (Action::Respond { status: 500 }, false)
+            }
+            None => {
+                let (rewrite, timeouts) = (rewrite.clone().unwrap_or_default(), valid.timeouts.clone());
+                (Action::Forward { backends, rewrite, timeouts }, false)
+            }
+        };
+        let (request_headers, response_headers) = (request_headers.clone(), response_headers.clone());
+        Resolved { request_headers, response_headers, mirrors, action, needs_listener }
+    }
+
+    /// The cluster behind a reference, or why there is none.
+    fn cluster(&self, reference: &BackendObjectReference) -> Result<Arc<str>, (&'static str, String)> {
+        if (&*reference.group, &*reference.kind) != ("", "Service") {
+            let (kind, group) = (&reference.kind, &reference.group);
+            return Err(("InvalidKind", format!("wanted a Service, saw a {kind} of {group:?}")));
+        }
+        let namespace = reference.namespace.as_deref().map_or_else(|| self.route.namespace.clone(), Arc::from);
+        let target = ObjectKey::new(namespace, &*reference.name);
+        // Permission first: whether the Service of another namespace exists is nobody's business without it.
+        let from = (Referrer::HttpRoute, &self.route.namespace);
+        if !permits(self.view, self.grants, from, Referent::Service, &target) {
+            let (from, to) = (&self.route.namespace, &target.namespace);
+            let why =
+                format!("no ReferenceGrant in namespace {to} lets HTTPRoutes of namespace {from} use Service {target}");
+            return Err(("RefNotPermitted", why));
+        }
+        let Some(service) = self.view.get(&self.services, &target) else {
+            return Err(("BackendNotFound", format!("Service {target} does not exist")));
+        };
+        let Some(number) = reference.port else {
+            return Err(("BackendNotFound", format!("names no port of Service {target}")));
+        };
+        let Some(port) = service.port(number) else {
+            return Err(("BackendNotFound", format!("Service {target} has no port {number} in spec.ports")));
+        };
+        match &port.protocol {
+            Ok(_) => Ok(port.cluster.clone()),
+            Err(protocol) => Err((
+                "UnsupportedProtocol",
+                format!("port {number} of Service {target} speaks {protocol}, which HTTPRoutes can't be sent to"),
+            )),
+        }
+    }
+}
+
+/// An answer of 500 to whatever matches.
+fn failing() -> Resolved {
+    Resolved {
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        mirrors: Vec::new(),
+        action: Action::Respond { status: 500 },
+        needs_listener: false,
+    }
+}
+
+/// With a scheme of its own a redirect doesn't depend on the listener: without a port it is the scheme's.
+fn settled(redirect: &Redirect) -> Redirect {
+    let port = match &redirect.scheme {
+        Some(scheme) => redirect.port.and_then(|port| written_port(&**scheme == "https", port)),
+        None => redirect.port,
+    };
+    Redirect { port, ..redirect.clone() }
+}

@@ -1,0 +1,65 @@
+//! Matches of HTTPRoute rules.
+
+use super::rule::Mistake;
+use crate::regex;
+use api::{HttpRouteMatch, PathMatchType, ValueMatchType};
+use model::{HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch};
+use std::sync::Arc;
+
+/// Reads a match. Of several headers or parameters with one name the first counts (Gateway API `HTTPHeaderMatch.name`).
+pub(super) fn parse(written: &HttpRouteMatch) -> Result<Match, Mistake> {
+    let mut headers: Vec<HeaderMatch> = Vec::with_capacity(written.headers.len());
+    for (index, header) in written.headers.iter().enumerate() {
+        let name: Arc<str> = header.name.to_ascii_lowercase().into();
+        let value = value(header.kind, &header.value, || format!("headers[{index}].value"))?;
+        if headers.iter().all(|known| known.name != name) {
+            headers.push(HeaderMatch { name, value });
+        }
+    }
+    let mut query: Vec<QueryMatch> = Vec::with_capacity(written.query_params.len());
+    for (index, parameter) in written.query_params.iter().enumerate() {
+        let value = value(parameter.kind, &parameter.value, || format!("queryParams[{index}].value"))?;
+        if query.iter().all(|known| *known.name != *parameter.name) {
+            query.push(QueryMatch { name: (*parameter.name).into(), value });
+        }
+    }
+    let method = written.method.map(|method| method.as_str().into());
+    Ok(Match { path: path(&written.path)?, method, headers, query })
+}
+
+fn value(kind: ValueMatchType, text: &str, field: impl Fn() -> String) -> Result<ValueMatch, Mistake> {
+    match kind {
+        ValueMatchType::Exact => Ok(ValueMatch::Exact(text.into())),
+        ValueMatchType::RegularExpression => match regex::check(text) {
+            Ok(()) => Ok(ValueMatch::Regex(text.into())),
+            Err(why) => Err(Mistake::value(format!("{}: {why}", field()))),
+        },
+    }
+}
+
+fn path(path: &api::HttpPathMatch) -> Result<PathMatch, Mistake> {
+    let text = &*path.value;
+    if path.kind == PathMatchType::RegularExpression {
+        return match regex::check(text) {
+            Ok(()) => Ok(PathMatch::Regex(text.into())),
+            Err(why) => Err(Mistake::value(format!("path.value: {why}"))),
+        };
+    }
+    if !is_path(text) {
+        return Err(Mistake::value(format!(
+            "path.value: wanted a path that starts with /, without ? and #, saw {text:?}"
+        )));
+    }
+    Ok(match path.kind {
+        PathMatchType::Exact => PathMatch::Exact(text.into()),
+        _ => match text.trim_end_matches('/') {
+            "" => PathMatch::Prefix("/".into()),
+            prefix => PathMatch::Prefix(prefix.into()),
+        },
+    })
+}
+
+/// Whether a text can stand as a path in a request: visible characters from the first slash on, no query, no fragment.
+pub(super) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte > b' ' && byte != 0x7f && byte != b'?' && byte != b'#')
+}

@@ -1,0 +1,128 @@
+//! One rule of an HTTPRoute, judged by itself.
+
+use super::{
+    filter::{self, Filters},
+    matching,
+};
+use crate::status::Fault;
+use model::{Match, ObjectKey, PathMatch, PathRewrite, RouteOrder, Timeouts};
+use std::sync::Arc;
+
+/// A rule, before its references are followed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rule {
+    pub(crate) name: Option<Arc<str>>,
+    /// What it matches, as far as that can be understood, each with its place in the order of routes.
+    pub(crate) matches: Vec<(RouteOrder, Match)>,
+    pub(crate) outcome: Outcome,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Outcome {
+    Valid(Box<Valid>),
+    Invalid(Fault),
+}
+
+/// A rule without fault.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Valid {
+    pub(crate) index: usize,
+    pub(crate) filters: Filters,
+    pub(crate) backends: Vec<WeightedRef>,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// A backend reference with its share and its own filters.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WeightedRef {
+    pub(crate) reference: api::BackendObjectReference,
+    pub(crate) weight: u32,
+    pub(crate) filters: Filters,
+}
+
+/// A place in an object, and what is wrong there.
+pub(super) struct Mistake {
+    pub(super) reason: &'static str,
+    /// Starts with the field, relative to the rule.
+    pub(super) what: String,
+}
+
+impl Mistake {
+    pub(super) fn value(what: impl Into<String>) -> Self {
+        Self { reason: "UnsupportedValue", what: what.into() }
+    }
+}
+
+pub(crate) fn parse(key: &ObjectKey, route: &api::HttpRoute) -> Vec<Rule> {
+    // Without a time (a directory of YAML) it counts as the newest.
+    let created = route.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
+    let order = |rule, matched| RouteOrder { created, object: key.clone(), rule, matched };
+    (0u32..).zip(&route.spec.rules).map(|(index, rule)| parse_rule(index, rule, &order)).collect()
+}
+
+fn parse_rule(index: u32, rule: &api::HttpRouteRule, order: &dyn Fn(u32, u32) -> RouteOrder) -> Rule {
+    let everything = [api::HttpRouteMatch::default()];
+    let written = if rule.matches.is_empty() { &everything[..] } else { &rule.matches };
+    let mut matches = Vec::with_capacity(written.len());
+    let mut mistake = None;
+    for (match_index, written) in (0..).zip(written) {
+        match matching::parse(written) {
+            Ok(parsed) => matches.push((order(index, match_index), parsed)),
+            Err(wrong) => {
+                mistake.get_or_insert_with(|| Mistake::value(format!("matches[{match_index}].{}", wrong.what)));
+            }
+        }
+    }
+    let outcome = match (mistake, valid(index as usize, rule, &matches)) {
+        (None, Ok(valid)) => Outcome::Valid(Box::new(valid)),
+        (Some(mistake), _) | (None, Err(mistake)) => {
+            Outcome::Invalid(Fault::new(mistake.reason, format!("spec.rules[{index}].{}", mistake.what)))
+        }
+    };
+    Rule { name: rule.name.as_deref().map(Arc::from), matches, outcome }
+}
+
+fn valid(index: usize, rule: &api::HttpRouteRule, matches: &[(RouteOrder, Match)]) -> Result<Valid, Mistake> {
+    let filters =
+        filter::parse(&rule.filters).map_err(|wrong| Mistake { what: format!("filters{}", wrong.what), ..wrong })?;
+    if filters.redirect.is_some() && !rule.backend_refs.is_empty() {
+        let what = "backendRefs: must be empty beside a RequestRedirect filter";
+        return Err(Mistake { reason: "IncompatibleFilters", what: what.into() });
+    }
+    let only_prefixes = matches.iter().all(|(_, matches)| matches!(matches.path, PathMatch::Prefix(_)));
+    if filters.replaces_prefix() && !only_prefixes {
+        return Err(Mistake::value("filters: ReplacePrefixMatch needs every match of the rule to be a PathPrefix"));
+    }
+    let mut backends = Vec::with_capacity(rule.backend_refs.len());
+    for (backend_index, backend) in rule.backend_refs.iter().enumerate() {
+        let at = |what: &str| format!("backendRefs[{backend_index}].filters{what}");
+        let filters = filter::parse(&backend.filters).map_err(|wrong| Mistake { what: at(&wrong.what), ..wrong })?;
+        if filters.redirect.is_some() || filters.rewrite.is_some() || !filters.mirrors.is_empty() {
+            return Err(Mistake::value(at(": only header modifiers are supported here; move others to the rule")));
+        }
+        backends.push(WeightedRef { reference: backend.backend.clone(), weight: backend.weight, filters });
+    }
+    Ok(Valid { index, filters, backends, timeouts: timeouts(rule.timeouts.as_ref())? })
+}
+
+/// Zero turns a timeout off (Gateway API `HTTPRouteTimeouts`).
+fn timeouts(timeouts: Option<&api::HttpRouteTimeouts>) -> Result<Timeouts, Mistake> {
+    let limit = |timeout: Option<api::Duration>| timeout.map(|timeout| timeout.0).filter(|timeout| !timeout.is_zero());
+    let Some(timeouts) = timeouts else { return Ok(Timeouts::default()) };
+    let (request, backend) = (limit(timeouts.request), limit(timeouts.backend_request));
+    match (request, backend) {
+        (Some(all), Some(one)) if one > all => Err(Mistake::value(format!(
+            "timeouts.backendRequest: {one:?} is longer than timeouts.request, {all:?}; make it at most as long"
+        ))),
+        _ => Ok(Timeouts { request, backend }),
+    }
+}
+
+impl Filters {
+    fn replaces_prefix(&self) -> bool {
+        let rewrite = self.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref());
+        let redirect = self.redirect.as_ref().and_then(|redirect| redirect.path.as_ref());
+        [rewrite, redirect].into_iter().flatten().any(|path| matches!(path, PathRewrite::Prefix(_)))
+    }
+}

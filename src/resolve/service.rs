@@ -1,0 +1,121 @@
+//! Services: what a backend reference finds, and the clusters that stand for their ports.
+
+use crate::{Inputs, Settings};
+use api::{IntOrString, ServicePort};
+use engine::{Engine, Table};
+use model::{AppProtocol, Cluster, Discovery, ObjectKey};
+use std::sync::Arc;
+
+/// The tables of Services.
+#[derive(Clone, Copy)]
+pub(crate) struct Services {
+    /// What references need to know.
+    pub(crate) shapes: Table<ObjectKey, ServiceShape>,
+    /// A cluster for each port that we can speak to.
+    pub(crate) clusters: Table<Arc<str>, Cluster>,
+}
+
+/// A Service as references and endpoints see it: labels and the like are left out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ServiceShape {
+    pub(crate) ports: Vec<Port>,
+    /// The name that an ExternalName points to.
+    external: Option<Arc<str>>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Port {
+    pub(crate) number: u16,
+    /// As EndpointSlices repeat it; empty if it has none.
+    pub(crate) name: Arc<str>,
+    /// The cluster that stands for it.
+    pub(crate) cluster: Arc<str>,
+    /// What it speaks, or what it says that we can't speak.
+    pub(crate) protocol: Result<AppProtocol, Arc<str>>,
+    target: u16,
+}
+
+impl ServiceShape {
+    pub(crate) fn port(&self, number: u16) -> Option<&Port> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// Whether its addresses come from EndpointSlices.
+    pub(crate) fn has_endpoints(&self) -> bool {
+        self.external.is_none()
+    }
+}
+
+pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, settings: &Arc<Settings>) -> Services {
+    let settings = settings.clone();
+    let shapes = engine.derive("service shapes", &inputs.services, move |_, key, rows| {
+        rows.iter().map(|service| (key.clone(), shape(key, service, &settings))).collect()
+    });
+    let clusters = engine.derive("clusters", &shapes, |_, _, rows| {
+        let clusters = rows.iter().flat_map(|shape| shape.ports.iter().map(move |port| (shape, port)));
+        clusters.filter_map(|(shape, port)| Some((port.cluster.clone(), cluster(shape, port)?))).collect()
+    });
+    Services { shapes, clusters }
+}
+
+fn shape(key: &ObjectKey, service: &api::Service, settings: &Settings) -> ServiceShape {
+    let spec = service.spec.as_ref();
+    let is_external = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
+    let external = spec.filter(|_| is_external).and_then(|spec| spec.external_name.as_deref());
+    let mut ports: Vec<Port> = Vec::new();
+    for port in spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default() {
+        // The API server lets a number stand once for TCP and once for UDP: TCP is the one that we can use.
+        let Ok(number) = u16::try_from(port.port) else { continue };
+        let protocol = protocol(port);
+        let cluster = cluster_name(number, key, settings);
+        let name = port.name.as_deref().unwrap_or_default().into();
+        let new = Port { number, name, cluster, protocol, target: target(port).unwrap_or(number) };
+        match ports.iter_mut().find(|known| known.number == number) {
+            None => ports.push(new),
+            Some(known) if known.protocol.is_err() => *known = new,
+            Some(_) => {}
+        }
+    }
+    ServiceShape { ports, external: external.map(Arc::from) }
+}
+
+fn cluster_name(port: u16, key: &ObjectKey, settings: &Settings) -> Arc<str> {
+    format!("outbound|{port}||{}.{}.svc.{}", key.name, key.namespace, settings.cluster_domain).into()
+}
+
+fn target(port: &ServicePort) -> Option<u16> {
+    match port.target_port {
+        Some(IntOrString::Int(number)) => u16::try_from(number).ok().filter(|number| *number > 0),
+        _ => None,
+    }
+}
+
+/// What a port speaks: by `appProtocol` (GEP-1911), else by the prefix of its name as Istio has it (`grpc-web` is
+/// HTTP/1.1, `grpc-x` and `http2-x` are HTTP/2).
+fn protocol(port: &ServicePort) -> Result<AppProtocol, Arc<str>> {
+    if let Some(transport @ ("UDP" | "SCTP")) = port.protocol.as_deref() {
+        return Err(transport.into());
+    }
+    match port.app_protocol.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        Some("kubernetes.io/h2c" | "h2c" | "http2" | "grpc") => Ok(AppProtocol::H2c),
+        Some(foreign @ ("kubernetes.io/wss" | "https" | "tls" | "tcp" | "udp" | "mongo" | "mysql" | "redis")) => {
+            Err(foreign.into())
+        }
+        Some(_) => Ok(AppProtocol::Http1),
+        None => {
+            let name = port.name.as_deref().unwrap_or_default();
+            let is_http2 = name != "grpc-web" && !name.starts_with("grpc-web-");
+            let prefix = name.split('-').next();
+            Ok(if is_http2 && matches!(prefix, Some("grpc" | "http2")) { AppProtocol::H2c } else { AppProtocol::Http1 })
+        }
+    }
+}
+
+fn cluster(shape: &ServiceShape, port: &Port) -> Option<Cluster> {
+    let discovery = match &shape.external {
+        None => Discovery::Endpoints,
+        Some(host) => Discovery::Dns { host: host.clone(), port: port.target },
+    };
+    Some(Cluster { protocol: port.protocol.clone().ok()?, discovery })
+}
