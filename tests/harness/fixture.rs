@@ -236,7 +236,9 @@ pub async fn metric(at: SocketAddr, page: &str, name: &str, labels: &[&str]) -> 
     let answer = call(at, &Call::get("localhost", page)).await?;
     ensure!(answer.status == 200, "{page}: {}", answer.status);
     let text = String::from_utf8_lossy(&answer.body).into_owned();
-    let ours = text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with(['{', ' ']));
+    let rest = text.lines().filter_map(|line| line.strip_prefix(name));
+    // OpenMetrics writes a counter `x` as `x_total`.
+    let ours = rest.map(|rest| rest.strip_prefix("_total").unwrap_or(rest)).filter(|rest| rest.starts_with(['{', ' ']));
     let wanted = ours.filter(|rest| labels.iter().all(|label| rest.contains(label)));
     Ok(wanted.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
