@@ -27,6 +27,17 @@ pub enum Underscores {
     Drop,
 }
 
+/// The `server` header of responses (`server_header_transformation`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerHeader {
+    /// Always this.
+    Overwrite(Name),
+    /// This, if the backend said nothing.
+    IfAbsent(Name),
+    /// What the backend said.
+    PassThrough,
+}
+
 /// Where the route table comes from.
 #[derive(Clone, Debug)]
 pub enum RoutesFrom {
@@ -89,8 +100,8 @@ pub struct HttpManager {
     pub normalize: Normalize,
     /// Header names with an underscore.
     pub underscores: Underscores,
-    /// The `server` header of responses; none leaves what the backend said.
-    pub server_name: Option<Name>,
+    /// The `server` header of responses.
+    pub server: ServerHeader,
     /// `via` to add to requests and responses.
     pub via: Option<Name>,
     /// True: the peer's address is the client's, and we append it to `x-forwarded-for`.
@@ -129,6 +140,8 @@ pub struct HttpManager {
     pub initial_stream_window: u32,
     /// HTTP/2: window of a connection, bytes.
     pub initial_connection_window: u32,
+    /// No `x-envoy-` headers are added to what is forwarded and returned.
+    pub suppress_envoy_headers: bool,
     /// HTTP/1.0 requests are answered.
     pub accept_http_10: bool,
 }

@@ -9,6 +9,7 @@ mod cluster;
 mod headers;
 mod http;
 mod listener;
+mod parse;
 mod route;
 mod secret;
 
@@ -17,7 +18,7 @@ pub use cluster::{
     UpstreamTls,
 };
 pub use headers::{AppendAction, HeaderEdit, HeaderEdits};
-pub use http::{AccessLog, Codec, HttpFilter, HttpManager, LogSink, RbacSource, RoutesFrom, Underscores};
+pub use http::{AccessLog, Codec, HttpFilter, HttpManager, LogSink, RbacSource, RoutesFrom, ServerHeader, Underscores};
 pub use listener::{ChainMatch, FilterChain, Listener, Tls, TlsVersion, Transport};
 pub use route::{
     Action, DirectResponse, Fallback, Forward, HeaderMatch, HeaderRule, HostRewrite, Mirror, PathMatch, PathRewrite,
@@ -25,6 +26,8 @@ pub use route::{
     WeightedCluster,
 };
 pub use secret::{CertificateSecret, Secret};
+
+pub use parse::{Context, Fault, Parsed, parse};
 
 use crate::authz::Rbac;
 use std::sync::Arc;

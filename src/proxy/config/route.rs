@@ -17,7 +17,7 @@ pub enum StringMatch {
     /// Contains.
     Contains(Name, bool),
     /// RE2, the whole value.
-    Regex(Box<Regex>),
+    Regex(Arc<Regex>),
 }
 
 /// How a route matches a path. The query is not part of it.
@@ -30,7 +30,7 @@ pub enum PathMatch {
     /// By whole segments: `/a` matches `/a` and `/a/b`.
     Segments(Name),
     /// RE2, the whole path.
-    Regex(Box<Regex>),
+    Regex(Arc<Regex>),
 }
 
 /// What a header must be like.
@@ -83,7 +83,7 @@ pub struct RouteMatch {
 #[derive(Clone, Debug)]
 pub struct RegexRewrite {
     /// What is replaced, everywhere it occurs.
-    pub pattern: Regex,
+    pub pattern: Arc<Regex>,
     /// In the syntax of the regex crate.
     pub substitution: Name,
 }

@@ -89,6 +89,13 @@ pub enum JsonValue {
     Object(Box<[(Arc<str>, JsonValue)]>),
 }
 
+impl JsonValue {
+    /// A value of text with operators.
+    pub fn text(source: &str) -> Result<Self, FormatError> {
+        Ok(Self::Text(parse(source)?))
+    }
+}
+
 impl Format {
     /// Envoy's default format.
     pub const DEFAULT: &'static str = concat!(

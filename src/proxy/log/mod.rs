@@ -5,5 +5,5 @@ mod format;
 mod record;
 
 pub use flags::{Flag, Flags};
-pub use format::{Format, FormatError};
+pub use format::{Format, FormatError, JsonValue};
 pub use record::{Lookup, Record};

@@ -7,6 +7,12 @@ use crate::config::{Route, VirtualHost};
 #[derive(Clone, Debug, Default)]
 pub struct RouteIndex;
 
+impl RouteIndex {
+    pub(crate) fn new(_routes: &[Route]) -> Self {
+        Self
+    }
+}
+
 impl VirtualHost {
     /// The first route that matches.
     pub fn select<H: Headers + ?Sized>(&self, request: &Request<'_, H>) -> Option<&Route> {

@@ -1,0 +1,186 @@
+//! TLS contexts, both directions.
+
+use super::{
+    at::{At, Fault, flag, take},
+    listener::ads,
+    matcher,
+};
+use crate::config::{Name, StringMatch, Tls, TlsVersion, UpstreamTls};
+use proto::envoy::envoy::{
+    config::core::v3::{TransportSocket, transport_socket},
+    extensions::transport_sockets::{
+        raw_buffer::v3::RawBuffer,
+        tls::v3::{
+            CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters,
+            UpstreamTlsContext,
+            common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
+            tls_parameters::TlsProtocol,
+        },
+    },
+};
+
+/// How TLS ends at a filter chain; none for cleartext.
+pub(super) fn downstream(at: &At<'_>, socket: TransportSocket) -> Result<Option<Tls>, Fault> {
+    let Some(context) = context::<DownstreamTlsContext>(at, socket)? else { return Ok(None) };
+    let at = &at.field("typed_config");
+    // Tickets and staples are rustls's business; resumption may be switched off by any server at any time.
+    take!(at, context => DownstreamTlsContext { common_tls_context, require_client_certificate }
+        moot {
+            disable_stateful_session_resumption, session_timeout, ocsp_staple_policy, prefer_client_ciphers,
+            full_scan_certs_on_sni_mismatch, session_ticket_keys_type,
+        }
+        refuse { require_sni });
+    let common = common(at, common_tls_context.unwrap_or_default())?;
+    let require_client_certificate = flag(require_client_certificate).unwrap_or(false);
+    if common.certificates.is_empty() {
+        return at.field("common_tls_context").field("tls_certificate_sds_secret_configs").fail("wanted a certificate");
+    }
+    if require_client_certificate && common.roots.is_none() {
+        return at.field("require_client_certificate").fail("wanted a validation context that says whom to trust");
+    }
+    if !common.names.is_empty() {
+        return at.field("common_tls_context").fail("this proxy doesn't match names of client certificates");
+    }
+    let Common { certificates, alpn, min, max, roots, .. } = common;
+    Ok(Some(Tls { certificates, alpn, min, max, client_roots: roots, require_client_certificate }))
+}
+
+/// TLS towards a backend; none for cleartext.
+pub(super) fn upstream(at: &At<'_>, socket: TransportSocket) -> Result<Option<UpstreamTls>, Fault> {
+    let Some(context) = context::<UpstreamTlsContext>(at, socket)? else { return Ok(None) };
+    let at = &at.field("typed_config");
+    take!(at, context => UpstreamTlsContext { common_tls_context, sni }
+        moot { max_session_keys, enforce_rsa_key_usage, allow_renegotiation }
+        refuse { auto_host_sni, auto_sni_san_validation });
+    let common = common(at, common_tls_context.unwrap_or_default())?;
+    let Some(roots) = common.roots else {
+        return at.field("common_tls_context").fail("wanted a validation context that says whom to trust");
+    };
+    if common.certificates.len() > 1 {
+        return at.field("common_tls_context").fail("wanted one certificate at most");
+    }
+    Ok(Some(UpstreamTls {
+        sni: (!sni.is_empty()).then(|| at.name(&sni)),
+        roots,
+        certificate: common.certificates.into_iter().next(),
+        subject_alt_names: common.names,
+        alpn: common.alpn,
+    }))
+}
+
+fn context<M: prost::Message + Default + prost::Name>(
+    at: &At<'_>,
+    socket: TransportSocket,
+) -> Result<Option<M>, Fault> {
+    take!(at, socket => TransportSocket { config_type } moot { name } refuse {});
+    let at = at.field("typed_config");
+    match config_type {
+        Some(transport_socket::ConfigType::TypedConfig(any))
+            if any.type_url == <RawBuffer as prost::Name>::type_url() =>
+        {
+            Ok(None)
+        }
+        Some(transport_socket::ConfigType::TypedConfig(any)) => at.unpack(&any).map(Some),
+        None => at.fail("wanted a TLS context"),
+    }
+}
+
+struct Common {
+    certificates: Box<[Name]>,
+    alpn: Box<[Box<[u8]>]>,
+    min: TlsVersion,
+    max: TlsVersion,
+    roots: Option<Name>,
+    names: Box<[Name]>,
+}
+
+fn common(at: &At<'_>, context: CommonTlsContext) -> Result<Common, Fault> {
+    let at = &at.field("common_tls_context");
+    take!(at, context => CommonTlsContext {
+        tls_params, tls_certificate_sds_secret_configs, alpn_protocols, validation_context_type,
+    }
+    moot {}
+    refuse {
+        tls_certificates, tls_certificate_provider_instance, custom_tls_certificate_selector,
+        tls_certificate_certificate_provider, tls_certificate_certificate_provider_instance, custom_handshaker,
+        key_log,
+    });
+    let (min, max) = versions(&at.field("tls_params"), tls_params.unwrap_or_default())?;
+    let at_certificates = at.field("tls_certificate_sds_secret_configs");
+    let certificates = tls_certificate_sds_secret_configs.into_iter().enumerate();
+    let certificates = certificates.map(|(index, sds)| secret_name(&at_certificates.index(index), sds));
+    let (roots, names) = validation(at, validation_context_type)?;
+    Ok(Common {
+        certificates: certificates.collect::<Result<_, _>>()?,
+        alpn: alpn_protocols.into_iter().map(|name| name.into_bytes().into()).collect(),
+        min,
+        max,
+        roots,
+        names,
+    })
+}
+
+/// rustls has safe suites, curves and signatures only, and no way to weaken them: lists of them are refused.
+fn versions(at: &At<'_>, parameters: TlsParameters) -> Result<(TlsVersion, TlsVersion), Fault> {
+    take!(at, parameters => TlsParameters { tls_minimum_protocol_version, tls_maximum_protocol_version } moot {}
+        refuse { cipher_suites, ecdh_curves, signature_algorithms, compliance_policies });
+    let version = |field, value: i32, absent| match TlsProtocol::try_from(value) {
+        Ok(TlsProtocol::TlsAuto) => Ok(absent),
+        Ok(TlsProtocol::TlSv12) => Ok(TlsVersion::Tls12),
+        Ok(TlsProtocol::TlSv13) => Ok(TlsVersion::Tls13),
+        _ => at.field(field).fail("wanted TLSv1_2 or TLSv1_3"),
+    };
+    let min = version("tls_minimum_protocol_version", tls_minimum_protocol_version, TlsVersion::Tls12)?;
+    let max = version("tls_maximum_protocol_version", tls_maximum_protocol_version, TlsVersion::Tls13)?;
+    if min > max { at.fail("the minimum is above the maximum") } else { Ok((min, max)) }
+}
+
+/// Whose certificates are trusted, and which names they must have.
+fn validation(at: &At<'_>, kind: Option<ValidationContextType>) -> Result<(Option<Name>, Box<[Name]>), Fault> {
+    match kind {
+        None => Ok((None, Box::default())),
+        Some(ValidationContextType::ValidationContextSdsSecretConfig(sds)) => {
+            let roots = secret_name(&at.field("validation_context_sds_secret_config"), sds)?;
+            Ok((Some(roots), Box::default()))
+        }
+        Some(ValidationContextType::CombinedValidationContext(combined)) => {
+            let at = at.field("combined_validation_context");
+            take!(at, combined => CombinedCertificateValidationContext {
+                    default_validation_context, validation_context_sds_secret_config,
+                }
+                moot {}
+                refuse { validation_context_certificate_provider, validation_context_certificate_provider_instance });
+            let names = names(&at.field("default_validation_context"), default_validation_context.unwrap_or_default())?;
+            let sds = at.want("validation_context_sds_secret_config", validation_context_sds_secret_config)?;
+            Ok((Some(secret_name(&at.field("validation_context_sds_secret_config"), sds)?), names))
+        }
+        Some(_) => at.field("validation_context_type").fail("wanted roots by SDS"),
+    }
+}
+
+/// Exact names only: a pattern for names of certificates is refused.
+fn names(at: &At<'_>, context: CertificateValidationContext) -> Result<Box<[Name]>, Fault> {
+    take!(at, context => CertificateValidationContext { match_typed_subject_alt_names, match_subject_alt_names }
+    moot { suppress_client_ca_list }
+    refuse {
+        trusted_ca, ca_certificate_provider_instance, system_root_certs, watched_directory,
+        verify_certificate_spki, verify_certificate_hash, require_signed_certificate_timestamp, crl,
+        allow_expired_certificate, trust_chain_verification, custom_validator_config, only_verify_leaf_cert_crl,
+        max_verify_depth,
+    });
+    let typed = match_typed_subject_alt_names.into_iter().filter_map(|typed| typed.matcher);
+    let field = at.field("match_subject_alt_names");
+    let names = typed.chain(match_subject_alt_names).enumerate().map(|(index, name)| {
+        match matcher::string(&field.index(index), name)? {
+            StringMatch::Exact(name, false) => Ok(name),
+            _ => field.index(index).fail("wanted an exact name"),
+        }
+    });
+    names.collect()
+}
+
+fn secret_name(at: &At<'_>, sds: SdsSecretConfig) -> Result<Name, Fault> {
+    take!(at, sds => SdsSecretConfig { name, sds_config } moot {} refuse {});
+    ads(&at.field("sds_config"), sds_config)?;
+    if name.is_empty() { at.field("name").fail("wanted a name, saw none") } else { Ok(at.name(&name)) }
+}
