@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// All keys with their rows, in order.
-    pub fn iter<K: Key, V: Value>(&self, table: &impl AsTable<K, V>) -> impl Iterator<Item = (&K, Rows<V>)> {
+    pub fn iter<K: Key, V: Value>(&self, table: &impl AsTable<K, V>) -> std::vec::IntoIter<(&K, Rows<V>)> {
         store_of(&self.tables, table.as_table()).sorted().into_iter()
     }
 

@@ -1,4 +1,170 @@
-//! Model values to Envoy resources; pure
+//! Model values to Envoy resources: pure functions, one resource each.
+//!
+//! The units are small: a virtual host, a cluster, a set of endpoints, a certificate, a listener's port, a gateway's two
+//! authorization filters. What several gateways share is encoded once, and each scope holds the same bytes.
+//! Names and the canonical form of requests: `src/ARCHITECTURE.md`.
+
+mod access_log;
+mod action;
+mod cluster;
+mod headers;
+mod http;
 mod inputs;
+mod listener;
+mod outputs;
+mod rbac;
+mod rewrite;
+mod route;
+mod secret;
+mod settings;
+mod wire;
 
 pub use inputs::Inputs;
+pub use outputs::Outputs;
+pub use settings::{AccessLog, Settings};
+
+use engine::{Engine, Rows, Table, View};
+use listener::{listener, listener_name};
+use model::{
+    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Protocol, VirtualHost,
+    VirtualHostKey,
+};
+use proto::{Resource, ResourceKey, Scope, TypeUrl};
+use route::{route_name, shell, virtual_host, virtual_host_name};
+use std::sync::Arc;
+
+/// Bytes that are buffered for a connection before its peer has to wait.
+const BUFFER_LIMIT: u32 = 64 * 1024;
+/// HTTP/2 windows, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Declares the tables of resources over the tables of model values.
+pub fn declare(engine: &mut Engine, settings: Settings, inputs: Inputs) -> Outputs {
+    let settings = Arc::new(settings);
+    let ports = engine.derive("ports", &inputs.listeners, |_: &View, key: &ListenerKey, rows: &Rows<Listener>| {
+        vec![((key.gateway.clone(), rows[0].port), key.name.clone())]
+    });
+    let tables = [
+        clusters(engine, &inputs),
+        endpoints(engine, &inputs),
+        secrets(engine, &inputs),
+        listeners(engine, &settings, &inputs, ports),
+        extensions(engine, &settings, &inputs),
+        routes(engine, &inputs, ports),
+        virtual_hosts(engine, &inputs),
+    ];
+    Outputs { tables: tables.map(|table| engine.output(&table)) }
+}
+
+type Resources = Table<ResourceKey, Resource>;
+/// `(gateway, port)` to the names of its listeners.
+type Ports = Table<(ObjectKey, u16), Arc<str>>;
+
+fn key(gateway: &ObjectKey, type_url: TypeUrl, name: impl Into<Arc<str>>) -> ResourceKey {
+    ResourceKey { scope: Scope::gateway(&gateway.namespace, &gateway.name), type_url, name: name.into() }
+}
+
+fn clusters(engine: &mut Engine, inputs: &Inputs) -> Resources {
+    let encoded =
+        engine.derive("encoded clusters", &inputs.clusters, |_: &View, name: &Arc<str>, rows: &Rows<Cluster>| {
+            vec![(name.clone(), cluster::cluster(name, &rows[0]))]
+        });
+    engine.derive("cluster resources", &inputs.gateway_clusters, move |view: &View, (gateway, name), _: &Rows<()>| {
+        let resource = view.get(&encoded, name);
+        resource.map(|one| (key(gateway, TypeUrl::Cluster, name.clone()), (*one).clone())).into_iter().collect()
+    })
+}
+
+fn endpoints(engine: &mut Engine, inputs: &Inputs) -> Resources {
+    let known = inputs.endpoints;
+    let encoded = engine.derive(
+        "encoded endpoints",
+        &inputs.clusters,
+        move |view: &View, name: &Arc<str>, rows: &Rows<Cluster>| {
+            if rows[0].discovery != model::Discovery::Endpoints {
+                return Vec::new();
+            }
+            let none = Endpoints::default();
+            let endpoints = view.get(&known, name);
+            vec![(name.clone(), cluster::endpoints(name, endpoints.as_deref().unwrap_or(&none)))]
+        },
+    );
+    engine.derive("endpoint resources", &inputs.gateway_clusters, move |view: &View, (gateway, name), _: &Rows<()>| {
+        let resource = view.get(&encoded, name);
+        resource.map(|one| (key(gateway, TypeUrl::Endpoints, name.clone()), (*one).clone())).into_iter().collect()
+    })
+}
+
+fn secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
+    let encoded = engine.derive(
+        "encoded secrets",
+        &inputs.certificates,
+        |_: &View, name: &CertificateKey, rows: &Rows<KeyPair>| vec![(name.clone(), secret::secret(name, &rows[0]))],
+    );
+    let used =
+        engine.derive("used certificates", &inputs.listeners, |_: &View, key: &ListenerKey, rows: &Rows<Listener>| {
+            let certificates = rows[0].tls.iter().flat_map(|tls| &tls.certificates);
+            certificates.map(|certificate| ((key.gateway.clone(), certificate.clone()), ())).collect()
+        });
+    engine.derive("secret resources", &used, move |view: &View, (gateway, name), _: &Rows<()>| {
+        let resource = view.get(&encoded, name);
+        resource.map(|one| (key(gateway, TypeUrl::Secret, name.to_string()), (*one).clone())).into_iter().collect()
+    })
+}
+
+fn listeners(engine: &mut Engine, settings: &Arc<Settings>, inputs: &Inputs, ports: Ports) -> Resources {
+    let (settings, listeners) = (settings.clone(), inputs.listeners);
+    engine.derive("listener resources", &ports, move |view: &View, (gateway, port), names: &Rows<Arc<str>>| {
+        let mine = at_port(view, &listeners, gateway, names);
+        vec![(key(gateway, TypeUrl::Listener, listener_name(*port)), listener(&settings, *port, &mine))]
+    })
+}
+
+/// The listeners of a port with their keys, in the order of their names.
+fn at_port(
+    view: &View,
+    listeners: &Table<ListenerKey, Listener>,
+    gateway: &ObjectKey,
+    names: &Rows<Arc<str>>,
+) -> Vec<(ListenerKey, Arc<Listener>)> {
+    let keys = names.iter().map(|name| ListenerKey { gateway: gateway.clone(), name: (**name).clone() });
+    keys.filter_map(|key| view.get(listeners, &key).map(|listener| (key, listener))).collect()
+}
+
+fn routes(engine: &mut Engine, inputs: &Inputs, ports: Ports) -> Resources {
+    let listeners = inputs.listeners;
+    engine.derive("route resources", &ports, move |view: &View, (gateway, port), names: &Rows<Arc<str>>| {
+        let mine = at_port(view, &listeners, gateway, names);
+        let mut tables: Vec<String> = mine
+            .iter()
+            .map(|(key, listener)| {
+                let https = (listener.protocol == Protocol::Https).then_some(&*key.name);
+                route_name(gateway, *port, https)
+            })
+            .collect();
+        tables.dedup();
+        tables.into_iter().map(|name| (key(gateway, TypeUrl::Route, name.as_str()), shell(&name))).collect()
+    })
+}
+
+fn virtual_hosts(engine: &mut Engine, inputs: &Inputs) -> Resources {
+    engine.derive(
+        "virtual host resources",
+        &inputs.virtual_hosts,
+        |_: &View, host: &VirtualHostKey, rows: &Rows<VirtualHost>| {
+            vec![(key(&host.gateway, TypeUrl::VirtualHost, virtual_host_name(host)), virtual_host(host, &rows[0]))]
+        },
+    )
+}
+
+fn extensions(engine: &mut Engine, settings: &Arc<Settings>, inputs: &Inputs) -> Resources {
+    let (settings, policies) = (settings.clone(), inputs.policies);
+    engine.derive("extension resources", &inputs.gateways, move |view: &View, gateway: &ObjectKey, _: &Rows<()>| {
+        let mine: Vec<Arc<Policy>> = view.rows(&policies, gateway).into_iter().collect();
+        rbac::filters(&settings, &mine)
+            .into_iter()
+            .map(|(name, filter)| (key(gateway, TypeUrl::Extension, name), filter))
+            .collect()
+    })
+}

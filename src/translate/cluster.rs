@@ -1,0 +1,131 @@
+//! Clusters and their endpoints.
+
+use crate::wire;
+use model::{AppProtocol, Cluster, Discovery, Endpoints, Health};
+use proto::{
+    Resource,
+    envoy::envoy::{
+        config::{
+            cluster::v3::{
+                CircuitBreakers, Cluster as EnvoyCluster,
+                circuit_breakers::Thresholds,
+                cluster::{
+                    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
+                },
+            },
+            core::v3::{HealthStatus, Http2ProtocolOptions, Locality},
+            endpoint::v3::{
+                ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints,
+                lb_endpoint::HostIdentifier,
+            },
+        },
+        extensions::upstreams::http::v3::{
+            HttpProtocolOptions,
+            http_protocol_options::{
+                ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+            },
+        },
+        r#type::v3::Percent,
+    },
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Envoy's name of the options of upstream HTTP.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// How long a connection may take to come up; a retry goes elsewhere.
+const CONNECT_SECONDS: i64 = 5;
+
+/// A cluster: least request over healthy endpoints only. Envoy's circuit breakers stand so high that they don't act:
+/// nothing in Gateway API asks for them.
+pub(crate) fn cluster(name: &str, cluster: &Cluster) -> Resource {
+    let thresholds = Thresholds {
+        max_connections: wire::uint(u32::MAX),
+        max_pending_requests: wire::uint(u32::MAX),
+        max_requests: wire::uint(u32::MAX),
+        max_retries: wire::uint(1024),
+        ..Default::default()
+    };
+    let mut message = EnvoyCluster {
+        name: name.to_owned(),
+        connect_timeout: Some(wire::seconds(CONNECT_SECONDS)),
+        lb_policy: LbPolicy::LeastRequest.into(),
+        per_connection_buffer_limit_bytes: wire::uint(crate::BUFFER_LIMIT),
+        circuit_breakers: Some(CircuitBreakers { thresholds: vec![thresholds], ..Default::default() }),
+        // Endpoints that aren't ready get nothing, even if none is ready: Kubernetes knows better than a panic.
+        common_lb_config: Some(CommonLbConfig {
+            healthy_panic_threshold: Some(Percent::default()),
+            ..Default::default()
+        }),
+        ignore_health_on_host_removal: true,
+        ..Default::default()
+    };
+    match &cluster.discovery {
+        Discovery::Endpoints => {
+            message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()));
+            message.eds_cluster_config = Some(EdsClusterConfig { eds_config: Some(wire::ads()), ..Default::default() });
+        }
+        Discovery::Dns { host, port } => {
+            message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into()));
+            message.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
+            message.load_assignment = Some(ClusterLoadAssignment {
+                cluster_name: name.to_owned(),
+                endpoints: vec![LocalityLbEndpoints {
+                    lb_endpoints: vec![endpoint(host, *port, HealthStatus::Unknown)],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            });
+        }
+    }
+    if cluster.protocol == AppProtocol::H2c {
+        // The only entry: the order of a map isn't defined.
+        message.typed_extension_protocol_options.insert(HTTP_OPTIONS.to_owned(), wire::any(&prior_knowledge()));
+    }
+    Resource::encode(&message)
+}
+
+/// HTTP/2 without negotiation.
+fn prior_knowledge() -> HttpProtocolOptions {
+    let http2 = Http2ProtocolOptions {
+        initial_stream_window_size: wire::uint(crate::STREAM_WINDOW),
+        initial_connection_window_size: wire::uint(crate::CONNECTION_WINDOW),
+        ..Default::default()
+    };
+    HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(http2)),
+        })),
+        ..Default::default()
+    }
+}
+
+/// The endpoints of a cluster by zone; none is an answer too.
+pub(crate) fn endpoints(cluster: &str, endpoints: &Endpoints) -> Resource {
+    let mut zones: BTreeMap<Option<&Arc<str>>, Vec<LbEndpoint>> = BTreeMap::new();
+    for one in &endpoints.0 {
+        let health = match one.health {
+            Health::Healthy => HealthStatus::Healthy,
+            Health::Unhealthy => HealthStatus::Unhealthy,
+        };
+        zones.entry(one.zone.as_ref()).or_default().push(endpoint(&one.address.to_string(), one.port, health));
+    }
+    let zones = zones.into_iter().map(|(zone, lb_endpoints)| LocalityLbEndpoints {
+        locality: zone.map(|zone| Locality { zone: zone.to_string(), ..Default::default() }),
+        lb_endpoints,
+        ..Default::default()
+    });
+    Resource::encode(&ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: zones.collect(),
+        ..Default::default()
+    })
+}
+
+fn endpoint(address: &str, port: u16, health: HealthStatus) -> LbEndpoint {
+    let endpoint = EnvoyEndpoint { address: Some(wire::address(address, port)), ..Default::default() };
+    LbEndpoint {
+        health_status: health.into(),
+        host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
+        ..Default::default()
+    }
+}

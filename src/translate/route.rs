@@ -1,0 +1,143 @@
+//! Route configurations, virtual hosts and routes.
+
+use crate::{
+    action::{forward, redirect, respond},
+    headers, wire,
+};
+use model::{Action, Hostname, Match, ObjectKey, PathMatch, Route, ValueMatch, VirtualHost, VirtualHostKey};
+use proto::{
+    Resource,
+    envoy::envoy::{
+        config::route::v3::{
+            HeaderMatcher, QueryParameterMatcher, RetryPolicy, Route as EnvoyRoute, RouteConfiguration, RouteMatch,
+            VirtualHost as EnvoyVirtualHost, header_matcher::HeaderMatchSpecifier,
+            query_parameter_matcher::QueryParameterMatchSpecifier, retry_policy::RetryHostPredicate, route,
+            route_match::PathSpecifier,
+        },
+        extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
+        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+    },
+};
+
+/// The name of a route configuration: all HTTP listeners of a port share one, an HTTPS listener has its own.
+pub(crate) fn route_name(gateway: &ObjectKey, port: u16, https: Option<&str>) -> String {
+    match https {
+        None => format!("http.{port}"),
+        Some(listener) => format!("https.{port}.{listener}.{}.{}", gateway.name, gateway.namespace),
+    }
+}
+
+/// The name of a virtual host, as a resource and in the message.
+pub(crate) fn virtual_host_name(key: &VirtualHostKey) -> String {
+    format!("{}/{}", route_name(&key.gateway, key.port, key.https.as_deref()), key.host)
+}
+
+/// A route configuration without virtual hosts.
+pub(crate) fn shell(name: &str) -> Resource {
+    Resource::encode(&RouteConfiguration {
+        name: name.to_owned(),
+        // A backend's header edits are made after its rule's.
+        most_specific_header_mutations_wins: true,
+        // The backend sees the Host that the client sent, port included; routing doesn't look at the port.
+        ignore_port_in_host_matching: true,
+        validate_clusters: wire::bool(false),
+        ..Default::default()
+    })
+}
+
+/// A virtual host. Requests that could not be sent are tried twice more, elsewhere: no backend has seen them.
+pub(crate) fn virtual_host(key: &VirtualHostKey, host: &VirtualHost) -> Resource {
+    Resource::encode(&EnvoyVirtualHost {
+        name: virtual_host_name(key),
+        domains: vec![domain(&key.host)],
+        routes: host.routes.iter().map(|one| route(one)).collect(),
+        retry_policy: Some(retries()),
+        ..Default::default()
+    })
+}
+
+fn domain(host: &Hostname) -> String {
+    host.as_str().to_owned()
+}
+
+/// What is safe for any request: the connection never came up, the stream was refused, or nothing had been sent.
+pub(crate) fn retries() -> RetryPolicy {
+    RetryPolicy {
+        retry_on: "connect-failure,refused-stream,reset-before-request".to_owned(),
+        num_retries: wire::uint(2),
+        retry_host_predicate: vec![RetryHostPredicate {
+            name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+            config_type: Some(
+                proto::envoy::envoy::config::route::v3::retry_policy::retry_host_predicate::ConfigType::TypedConfig(
+                    wire::any(&PreviousHostsPredicate {}),
+                ),
+            ),
+        }],
+        host_selection_retry_max_attempts: 5,
+        ..Default::default()
+    }
+}
+
+fn route(route: &Route) -> EnvoyRoute {
+    let order = &route.order;
+    let action = match &route.action {
+        Action::Forward { backends, rewrite, timeouts } => forward(route, backends, rewrite, timeouts),
+        Action::Redirect(to) => route::Action::Redirect(redirect(&route.matches.path, to)),
+        Action::Respond { status } => respond(*status),
+    };
+    EnvoyRoute {
+        name: format!("{}/{}/{}", order.object, order.rule, order.matched),
+        r#match: Some(matches(&route.matches)),
+        request_headers_to_add: headers::added(&route.request_headers),
+        request_headers_to_remove: headers::removed(&route.request_headers),
+        response_headers_to_add: headers::added(&route.response_headers),
+        response_headers_to_remove: headers::removed(&route.response_headers),
+        action: Some(action),
+        ..Default::default()
+    }
+}
+
+fn matches(wanted: &Match) -> RouteMatch {
+    let method = wanted.method.iter().map(|method| header(":method", exact(method)));
+    let headers = wanted.headers.iter().map(|one| header(&one.name, value(&one.value)));
+    let query = wanted.query.iter().map(|one| QueryParameterMatcher {
+        name: one.name.to_string(),
+        query_parameter_match_specifier: Some(QueryParameterMatchSpecifier::StringMatch(value(&one.value))),
+    });
+    RouteMatch {
+        path_specifier: Some(path(&wanted.path)),
+        headers: method.chain(headers).collect(),
+        query_parameters: query.collect(),
+        ..Default::default()
+    }
+}
+
+fn path(path: &PathMatch) -> PathSpecifier {
+    match path {
+        PathMatch::Exact(path) => PathSpecifier::Path(path.to_string()),
+        PathMatch::Prefix(prefix) if &**prefix == "/" => PathSpecifier::Prefix("/".to_owned()),
+        // No path has these, so neither form matches; but Envoy refuses the first.
+        PathMatch::Prefix(prefix) if prefix.contains(['?', '#']) => PathSpecifier::Path(prefix.to_string()),
+        PathMatch::Prefix(prefix) => PathSpecifier::PathSeparatedPrefix(prefix.to_string()),
+        PathMatch::Regex(regex) => PathSpecifier::SafeRegex(wire::regex(&**regex)),
+    }
+}
+
+fn header(name: &str, value: StringMatcher) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(value)),
+        ..Default::default()
+    }
+}
+
+fn value(value: &ValueMatch) -> StringMatcher {
+    match value {
+        ValueMatch::Exact(value) => exact(value),
+        ValueMatch::Regex(regex) => wire::string(MatchPattern::SafeRegex(wire::regex(&**regex))),
+    }
+}
+
+fn exact(value: &str) -> StringMatcher {
+    wire::string(MatchPattern::Exact(value.to_owned()))
+}
