@@ -11,9 +11,13 @@
 pub mod client;
 mod feedback;
 mod publisher;
+mod routes;
 pub mod server;
 mod snapshot;
 
+mod subscription;
+mod wire;
+
 pub use feedback::{Feedback, Observe, Outcome};
-pub use publisher::Publisher;
+pub use publisher::{Publisher, View};
 pub use snapshot::{Entry, Snapshot};

@@ -1,8 +1,9 @@
 //! What one scope's clients should have: immutable, shared, equal parts of successive snapshots shared.
 
+use bytes::Bytes;
 use imbl::OrdMap;
 use proto::{Resource, TypeUrl};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// One published resource.
 #[derive(Debug)]
@@ -20,12 +21,12 @@ pub struct Entry {
 pub(crate) enum Slot {
     /// Exactly this entry.
     Known(Arc<Entry>),
-    /// The client may hold something else; the last entry that it surely held, if any.
+    /// The client may hold something else; the last entry that it surely held, if any. Never in a snapshot.
     Unsure(Option<Arc<Entry>>),
 }
 
 impl Slot {
-    /// The entry, for what a snapshot publishes.
+    /// The entry that is, or surely was, held.
     pub(crate) fn entry(&self) -> Option<&Arc<Entry>> {
         match self {
             Slot::Known(entry) => Some(entry),
@@ -47,18 +48,75 @@ impl PartialEq for Slot {
 /// The resources of one type, by name.
 pub(crate) type Table = OrdMap<Arc<str>, Slot>;
 
+/// The table of one type, and its encoded forms while somebody is sending them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Published {
+    pub(crate) table: Table,
+    forms: Arc<Forms>,
+}
+
+/// The whole table as bytes of a response, one form for delta and one for state of the world.
+#[derive(Debug, Default)]
+struct Forms([Mutex<Weak<Vec<u8>>>; 2]);
+
+impl Published {
+    /// The resources in the order of their names.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.table.values().filter_map(Slot::entry)
+    }
+
+    /// One encoded form of the whole table, made by the first who asks and shared as long as anybody still sends it.
+    pub(crate) fn form(&self, form: usize, encode: impl FnOnce() -> Vec<u8>) -> Bytes {
+        struct Shared(Arc<Vec<u8>>);
+        impl AsRef<[u8]> for Shared {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        let mut cached = self.forms.0[form].lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = cached.upgrade().unwrap_or_else(|| {
+            let bytes = Arc::new(encode());
+            *cached = Arc::downgrade(&bytes);
+            bytes
+        });
+        Bytes::from_owner(Shared(bytes))
+    }
+
+    /// Makes one change of a generation; says whether it is one.
+    pub(crate) fn set(&mut self, generation: u64, name: Arc<str>, to: Option<Resource>) -> bool {
+        let changed = match to {
+            None => self.table.remove(&name).is_some(),
+            Some(resource) if self.version(&name) == Some(resource.version) => false,
+            Some(resource) => {
+                self.table.insert(name.clone(), Slot::Known(Arc::new(Entry { name, resource, generation })));
+                true
+            }
+        };
+        if changed {
+            self.forms = Arc::default();
+        }
+        changed
+    }
+
+    fn version(&self, name: &str) -> Option<u64> {
+        Some(self.table.get(name)?.entry()?.resource.version)
+    }
+}
+
 /// What one scope's clients should have, of every type, at one generation.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The last generation that changed this scope; 0 before the first.
     pub generation: u64,
-    pub(crate) tables: [Table; TypeUrl::ALL.len()],
+    /// When that was.
+    pub(crate) published: Option<std::time::Instant>,
+    types: [Published; TypeUrl::ALL.len()],
 }
 
 impl Snapshot {
     /// The resources of a type in the order of their names.
     pub fn resources(&self, type_url: TypeUrl) -> impl Iterator<Item = &Arc<Entry>> {
-        self.table(type_url).values().filter_map(Slot::entry)
+        self.published(type_url).entries()
     }
 
     /// One resource.
@@ -67,31 +125,32 @@ impl Snapshot {
     }
 
     /// How many resources of a type there are.
-    pub fn len(&self, type_url: TypeUrl) -> usize {
+    pub fn count(&self, type_url: TypeUrl) -> usize {
         self.table(type_url).len()
     }
 
     /// Whether there is no resource at all.
     pub fn is_empty(&self) -> bool {
-        self.tables.iter().all(OrdMap::is_empty)
+        self.types.iter().all(|published| published.table.is_empty())
+    }
+
+    pub(crate) fn published(&self, type_url: TypeUrl) -> &Published {
+        &self.types[type_url as usize]
     }
 
     pub(crate) fn table(&self, type_url: TypeUrl) -> &Table {
-        &self.tables[type_url as usize]
-    }
-
-    pub(crate) fn table_mut(&mut self, type_url: TypeUrl) -> &mut Table {
-        &mut self.tables[type_url as usize]
+        &self.published(type_url).table
     }
 
     /// Makes one change of a generation; says whether it is one.
     pub(crate) fn set(&mut self, generation: u64, type_url: TypeUrl, name: Arc<str>, to: Option<Resource>) -> bool {
-        let table = self.table_mut(type_url);
-        let Some(resource) = to else { return table.remove(&name).is_some() };
-        if table.get(&name).and_then(Slot::entry).is_some_and(|entry| entry.resource.version == resource.version) {
-            return false;
-        }
-        table.insert(name.clone(), Slot::Known(Arc::new(Entry { name, resource, generation })));
-        true
+        self.types[type_url as usize].set(generation, name, to)
+    }
+
+    /// The same with another table of one type.
+    pub(crate) fn with(&self, type_url: TypeUrl, published: Published) -> Self {
+        let mut snapshot = self.clone();
+        snapshot.types[type_url as usize] = published;
+        snapshot
     }
 }

@@ -1,8 +1,15 @@
-//! A delta ADS client.
+//! A delta ADS client: subscribes, hands what comes to a [`Handler`], acknowledges or refuses, and comes back after
+//! every end of the stream with the versions that it has, so that nothing is sent twice.
+
+mod backoff;
+mod session;
 
 use bytes::Bytes;
 use proto::{TypeUrl, ads::Node};
-use std::{collections::BTreeMap, future::Future, io, sync::Arc};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+pub use backoff::Backoff;
 
 /// One resource as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +52,11 @@ pub trait Handler: Send + 'static {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interests(pub(crate) BTreeMap<TypeUrl, Interest>);
 
+/// What to ask for of one type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Interest {
     pub(crate) wildcard: bool,
-    pub(crate) names: std::collections::BTreeSet<Arc<str>>,
+    pub(crate) names: BTreeSet<Arc<str>>,
 }
 
 impl Interests {
@@ -66,7 +74,7 @@ impl Interests {
 }
 
 /// Opens connections to the server: TCP, TLS, whatever the caller decides.
-pub trait Connect: Send + 'static {
+pub trait Connect: Send + Sync + 'static {
     /// A connection.
     type Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static;
 
@@ -86,10 +94,39 @@ pub struct Options {
     pub node: Node,
     /// The `:authority` of the requests.
     pub authority: String,
+    /// How long opening a connection may take.
+    pub connect_timeout: Duration,
+    /// The wait before the second attempt, and the longest wait.
+    pub backoff: (Duration, Duration),
+    /// The most bytes of one response.
+    pub max_message: usize,
+}
+
+impl Options {
+    /// With the usual patience: 5 s to connect, waits of 100 ms to 15 s, responses of up to 1 GiB.
+    pub fn new(node: Node, authority: impl Into<String>) -> Self {
+        Self {
+            node,
+            authority: authority.into(),
+            connect_timeout: Duration::from_secs(5),
+            backoff: (Duration::from_millis(100), Duration::from_secs(15)),
+            max_message: 1 << 30,
+        }
+    }
 }
 
 /// Keeps a stream open and the handler up to date, until it is dropped. Never returns.
-pub async fn run<C: Connect, H: Handler>(options: Options, connector: C, interests: Interests, handler: H) {
-    let _ = (options, connector, interests, handler);
-    std::future::pending().await
+pub async fn run<C: Connect, H: Handler>(options: Options, connector: C, interests: Interests, mut handler: H) {
+    let mut backoff = Backoff::new(options.backoff.0, options.backoff.1);
+    let mut session = session::Session::new(interests);
+    let connector = Arc::new(connector);
+    loop {
+        let end = session.stream(&options, &connector, &mut handler).await;
+        if end.opened {
+            backoff.reset();
+        }
+        let wait = backoff.wait();
+        tracing::info!(server = options.authority, error = %end.error, retry_in = ?wait, "xds stream ended");
+        tokio::time::sleep(wait).await;
+    }
 }

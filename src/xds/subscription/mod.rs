@@ -1,0 +1,364 @@
+//! One stream's side of the protocol, without I/O: requests and snapshots in, responses and notes out.
+//!
+//! **Order.** Types form ranks: clusters, endpoints and secrets; listeners and extensions; routes; virtual hosts. A
+//! change of generation *g* waits until everything of a generation up to *g* in lower ranks is acknowledged, so that
+//! nothing names what the client doesn't have. Endpoints wait for nothing, and of them only new names are waited for.
+//! Removals come last, in reverse order, each type after the acknowledgement of the type before.
+//!
+//! **One at a time.** Of each type at most one response is unacknowledged; what happens meanwhile coalesces in the
+//! difference between two tables. A client that never acknowledges holds up only itself, and costs no memory.
+//!
+//! **Refusals.** The guilty resource is parked in that version and the rest is sent again; if the error doesn't name
+//! it, halves are tried until it is found. A parked resource closes no gate; but while a client holds an outdated
+//! route, what it may need is not removed.
+
+mod nack;
+mod request;
+mod watch;
+
+use crate::snapshot::{Entry, Published, Snapshot, Table};
+use imbl::ordmap::DiffItem;
+use proto::TypeUrl;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use watch::{Outstanding, Pending, Rest, Watch};
+
+pub(crate) use request::Refused;
+
+/// Which of the two protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavor {
+    /// Changes only.
+    Delta,
+    /// State of the world: listeners and clusters always whole, other types as far as they changed.
+    Sotw,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    flavor: Flavor,
+    /// The client warms a changed cluster until it gets its endpoints again (Envoy, envoyproxy/envoy#13009).
+    warms: bool,
+    target: Arc<Snapshot>,
+    watches: [Option<Watch>; TypeUrl::ALL.len()],
+    /// Endpoints of new clusters that the client is about to ask for.
+    expected: BTreeSet<Arc<str>>,
+    /// The client has asked for the endpoints of its clusters so far.
+    follows: bool,
+    nonce: u64,
+    reported: u64,
+    notes: Vec<Note>,
+    /// The most names that a client may ask for, by type.
+    max_names: usize,
+}
+
+/// A response to be sent.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) type_url: TypeUrl,
+    pub(crate) nonce: u64,
+    pub(crate) generation: u64,
+    pub(crate) content: Content,
+    /// Delta only.
+    pub(crate) removed: Vec<Arc<str>>,
+}
+
+/// The resources of a response.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// These.
+    Some(Vec<Arc<Entry>>),
+    /// The whole published table: its bytes are shared.
+    Whole(Published),
+}
+
+/// What happened, for metrics and feedback.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// A response of the type was acknowledged.
+    Acked(TypeUrl),
+    /// A response of the type was refused; the resources that are parked for it, with their versions.
+    Nacked(TypeUrl, Vec<(Arc<str>, String)>, String),
+    /// A parked resource is accepted in another version, or gone.
+    Recovered(TypeUrl, Arc<str>),
+    /// A request had the nonce of an older response.
+    Stale(TypeUrl),
+    /// Everything up to this generation is acknowledged.
+    Reached(u64),
+}
+
+/// Types that may go out together, in the order of make before break.
+const RANKS: [&[TypeUrl]; 4] = [
+    &[TypeUrl::Cluster, TypeUrl::Endpoints, TypeUrl::Secret],
+    &[TypeUrl::Listener, TypeUrl::Extension],
+    &[TypeUrl::Route],
+    &[TypeUrl::VirtualHost],
+];
+
+impl Subscription {
+    /// A stream without any request yet. `warms`: see [`Subscription::warms`]; `max_names`: by type.
+    pub(crate) fn new(flavor: Flavor, warms: bool, max_names: usize, target: Arc<Snapshot>) -> Self {
+        Self {
+            flavor,
+            warms,
+            target,
+            watches: Default::default(),
+            expected: BTreeSet::new(),
+            follows: true,
+            nonce: 0,
+            reported: 0,
+            notes: Vec::new(),
+            max_names,
+        }
+    }
+
+    /// Takes the newest snapshot.
+    pub(crate) fn publish(&mut self, target: Arc<Snapshot>) {
+        self.target = target;
+        for watch in self.watches.iter_mut().flatten() {
+            watch.rest = None;
+        }
+        let endpoints = self.target.table(TypeUrl::Endpoints);
+        self.expected.retain(|name| endpoints.contains_key(name));
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn notes(&mut self) -> impl Iterator<Item = Note> {
+        std::mem::take(&mut self.notes).into_iter()
+    }
+
+    /// Whether routes wait for the client to ask for endpoints.
+    pub(crate) fn is_expecting(&self) -> bool {
+        !self.expected.is_empty()
+    }
+
+    /// The client doesn't ask for the endpoints of its new clusters: routes wait for them no longer.
+    pub(crate) fn stop_expecting(&mut self) {
+        self.expected.clear();
+        self.follows = false;
+    }
+
+    /// Everything that can be sent now.
+    pub(crate) fn responses(&mut self) -> Vec<Response> {
+        let mut responses = Vec::new();
+        let (mut floor, mut quiet) = (u64::MAX, true);
+        for rank in RANKS {
+            let mut lowest = floor;
+            for &type_url in rank {
+                responses.extend(self.advance(type_url, floor));
+                if let Some(watch) = self.watch(type_url) {
+                    lowest = lowest.min(watch.floor());
+                    quiet &= watch.is_quiet();
+                }
+            }
+            floor = if self.expected.is_empty() { lowest } else { 0 };
+        }
+        if quiet && self.expected.is_empty() {
+            responses.extend(self.remove());
+        }
+        self.report();
+        responses
+    }
+
+    /// Sends what of a type is of a generation below `floor`, removals left for the end.
+    fn advance(&mut self, type_url: TypeUrl, floor: u64) -> Option<Response> {
+        let target = self.target.clone();
+        let watch = self.watches[type_url as usize].as_mut()?;
+        if watch.is_settled(target.table(type_url)) {
+            watch.rest = Some(Rest::default());
+            (watch.told, watch.done) = (target.generation, target.generation);
+            return None;
+        }
+        let can_go = |rest: Rest| rest.lowest.is_some_and(|lowest| lowest < floor) || !watch.suspects.is_empty();
+        if watch.rest.is_some_and(|rest| watch.outstanding.is_some() || !can_go(rest)) {
+            return None;
+        }
+        let mut pending = watch.pending(target.table(type_url));
+        if watch.outstanding.is_some() {
+            watch.rest = Some(Rest::of(type_url, &pending));
+            return None;
+        }
+        let sendable = take_below(&mut pending, floor);
+        watch.rest = Some(Rest::of(type_url, &pending));
+        self.send(type_url, sendable, &pending, floor)
+    }
+
+    /// Sends updates; `pending` is what has to stay behind.
+    fn send(&mut self, type_url: TypeUrl, mut sendable: Pending, pending: &Pending, floor: u64) -> Option<Response> {
+        let target = self.target.clone();
+        let watch = self.watches[type_url as usize].as_mut()?;
+        let table = target.table(type_url);
+        if sendable.updates.is_empty() && sendable.absent.is_empty() && !watch.answer_due {
+            sendable.updates = watch.next_suspects(table, floor);
+        }
+        let told = pending.updates.is_empty() && watch.suspects.is_empty();
+        let all = told && pending.removals.is_empty();
+        let forced: Vec<_> = sendable
+            .updates
+            .iter()
+            .map(|entry| &entry.name)
+            .filter(|name| watch.wanted.contains(*name))
+            .cloned()
+            .collect();
+        watch.wanted.retain(|name| pending.updates.iter().any(|entry| entry.name == *name));
+        let before = watch.base.clone();
+        watch.tell(table, &sendable.updates, &[], all);
+        let due = std::mem::take(&mut watch.answer_due);
+        let outstanding = Outstanding {
+            nonce: 0,
+            gates: !sendable.updates.is_empty() && (type_url != TypeUrl::Endpoints || sendable.additions),
+            removes: false,
+            told: if told { target.generation } else { watch.told },
+            done: if all { target.generation } else { watch.done },
+            before,
+            forced,
+        };
+        let absent = if self.flavor == Flavor::Delta { sendable.absent } else { Vec::new() };
+        if sendable.updates.is_empty() && absent.is_empty() && !due {
+            (watch.told, watch.done) = (outstanding.told, outstanding.done);
+            return None;
+        }
+        if type_url == TypeUrl::Cluster {
+            self.refresh_endpoints(&outstanding.before, &sendable.updates);
+        }
+        Some(self.respond(type_url, outstanding, sendable.updates, absent))
+    }
+
+    /// Sends the removals of the last type that has any, unless a later type's are on their way.
+    fn remove(&mut self) -> Option<Response> {
+        let target = self.target.clone();
+        let mut outdated = false;
+        for type_url in TypeUrl::ALL.into_iter().rev() {
+            let Some(watch) = self.watches[type_url as usize].as_mut() else { continue };
+            let removals = watch.rest.is_some_and(|rest| rest.removals);
+            if watch.outstanding.as_ref().is_some_and(|outstanding| outstanding.removes || removals) {
+                return None;
+            }
+            if removals && !outdated {
+                let table = target.table(type_url);
+                let removals = watch.pending(table).removals;
+                let before = watch.base.clone();
+                watch.tell(table, &[], &removals, true);
+                watch.rest = Some(Rest::default());
+                if self.flavor == Flavor::Delta || is_whole(type_url) {
+                    let (told, done) = (target.generation, target.generation);
+                    let outstanding =
+                        Outstanding { nonce: 0, before, forced: Vec::new(), gates: false, removes: true, told, done };
+                    return Some(self.respond(type_url, outstanding, Vec::new(), removals));
+                }
+                // State of the world can't say that such a resource is gone.
+                (watch.told, watch.done) = (target.generation, target.generation);
+                self.forget(type_url, &removals);
+            } else if removals {
+                return None;
+            }
+            outdated |= self.watch(type_url).is_some_and(Watch::holds_outdated);
+        }
+        None
+    }
+
+    /// Makes the response and notes that it is on its way.
+    fn respond(
+        &mut self,
+        type_url: TypeUrl,
+        outstanding: Outstanding,
+        updates: Vec<Arc<Entry>>,
+        removed: Vec<Arc<str>>,
+    ) -> Response {
+        self.nonce += 1;
+        let nonce = self.nonce;
+        let published = self.target.published(type_url);
+        let watch = self.watches[type_url as usize].get_or_insert_default();
+        let whole_state = self.flavor == Flavor::Sotw && is_whole(type_url);
+        let is_all = if whole_state {
+            watch.wildcard && watch.base.ptr_eq(&published.table)
+        } else {
+            updates.len() == published.table.len()
+        };
+        let content = match () {
+            () if is_all && !published.table.is_empty() => Content::Whole(published.clone()),
+            () if whole_state => Content::Some(watch.state()),
+            () => Content::Some(updates),
+        };
+        watch.nonce = nonce;
+        watch.outstanding = Some(Outstanding { nonce, ..outstanding });
+        let removed = if self.flavor == Flavor::Delta { removed } else { Vec::new() };
+        Response { type_url, nonce, generation: self.target.generation, content, removed }
+    }
+
+    /// The client will ask for the endpoints of changed clusters again.
+    fn refresh_endpoints(&mut self, before: &Table, updates: &[Arc<Entry>]) {
+        let sotw = self.flavor == Flavor::Sotw;
+        if let Some(endpoints) =
+            self.watches[TypeUrl::Endpoints as usize].as_mut().filter(|watch| sotw && !watch.wildcard)
+        {
+            let changed = updates.iter().map(|entry| &entry.name).filter(|name| before.contains_key(*name));
+            endpoints.refresh.extend(changed.cloned());
+        }
+    }
+
+    /// An acknowledgement of clusters: their endpoints come next.
+    fn clusters_acked(&mut self, outstanding: &Outstanding) {
+        let [Some(clusters), endpoints, ..] = &mut self.watches else { return };
+        if endpoints.as_ref().map_or(!self.warms, |watch| watch.wildcard) {
+            return;
+        }
+        let published = self.target.table(TypeUrl::Endpoints);
+        let again = self.warms && self.flavor == Flavor::Delta;
+        for item in outstanding.before.diff(&clusters.base) {
+            let covered = |name| endpoints.as_ref().is_some_and(|watch| watch.covers(name));
+            match item {
+                DiffItem::Update { new: (name, _), .. } if again && covered(name) => {
+                    if let Some(watch) = endpoints {
+                        watch.wanted.insert(name.clone());
+                        watch.rest = None;
+                    }
+                }
+                DiffItem::Add(name, _) if self.follows && published.contains_key(name) && !covered(name) => {
+                    self.expected.insert(name.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Says how far the client is, once it has asked for what it takes to serve.
+    fn report(&mut self) {
+        let needs = [TypeUrl::Cluster, TypeUrl::Listener, TypeUrl::Route];
+        let asked = |type_url| self.watch(type_url).is_some() || self.target.table(type_url).is_empty();
+        let reached = self.watches.iter().flatten().map(|watch| watch.done).min();
+        if let Some(reached) = reached.filter(|reached| *reached > self.reported)
+            && needs.into_iter().all(asked)
+            && self.expected.is_empty()
+        {
+            self.reported = reached;
+            self.notes.push(Note::Reached(reached));
+        }
+    }
+
+    fn forget(&mut self, type_url: TypeUrl, names: &[Arc<str>]) {
+        let Some(watch) = self.watches[type_url as usize].as_mut() else { return };
+        for name in names {
+            if watch.parked.remove(name).is_some() {
+                self.notes.push(Note::Recovered(type_url, name.clone()));
+            }
+        }
+    }
+
+    fn watch(&self, type_url: TypeUrl) -> Option<&Watch> {
+        self.watches[type_url as usize].as_ref()
+    }
+}
+
+/// Types whose state-of-the-world responses hold everything, so that what is missing is removed.
+fn is_whole(type_url: TypeUrl) -> bool {
+    matches!(type_url, TypeUrl::Cluster | TypeUrl::Listener)
+}
+
+/// Moves what may be sent out of `pending`.
+fn take_below(pending: &mut Pending, floor: u64) -> Pending {
+    let (updates, rest) = std::mem::take(&mut pending.updates).into_iter().partition(|entry| entry.generation < floor);
+    pending.updates = rest;
+    Pending { updates, absent: std::mem::take(&mut pending.absent), removals: Vec::new(), additions: pending.additions }
+}

@@ -1,0 +1,54 @@
+//! Which resource a refusal is about.
+
+use std::sync::Arc;
+
+/// The names that an error text mentions, each as a whole word; a single resource is guilty without being named.
+pub(super) fn guilty<'a>(sent: impl ExactSizeIterator<Item = &'a Arc<str>>, error: &str) -> Vec<Arc<str>> {
+    if sent.len() == 1 {
+        return sent.cloned().collect();
+    }
+    sent.filter(|name| mentions(error, name)).cloned().collect()
+}
+
+fn mentions(text: &str, name: &str) -> bool {
+    !name.is_empty()
+        && text.match_indices(name).any(|(at, _)| {
+            let (before, after) = (&text[..at], &text[at + name.len()..]);
+            !before.ends_with(is_name) && !starts_inside_name(after)
+        })
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || "_-./|*~".contains(c)
+}
+
+/// A full stop ends a sentence as often as it goes on with a name.
+fn starts_inside_name(after: &str) -> bool {
+    let mut chars = after.chars();
+    match chars.next() {
+        Some('.') => chars.next().is_some_and(is_name),
+        Some(c) => is_name(c),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_as_whole_words() {
+        let names: Vec<Arc<str>> = ["0.0.0.0_80", "0.0.0.0_8080", "outbound|80||a.b"].map(Arc::from).to_vec();
+        for (error, expected) in [
+            ("Error adding/updating listener(s) 0.0.0.0_8080: no filter chains", &names[1..2]),
+            ("bad: outbound|80||a.b.", &names[2..3]),
+            ("bad: outbound|80||a.b.c", &[]),
+            ("0.0.0.0_80: x\n0.0.0.0_8080: y", &names[..2]),
+            ("something else", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(guilty(names.iter(), error), expected, "{error}");
+        }
+        assert_eq!(guilty(names[..1].iter(), "whatever"), names[..1]);
+    }
+}
