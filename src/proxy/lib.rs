@@ -10,6 +10,7 @@
 pub mod authz;
 pub mod certs;
 pub mod config;
+pub mod filter;
 pub mod h1;
 pub mod head;
 mod io;

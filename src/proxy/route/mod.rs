@@ -3,9 +3,11 @@
 mod host;
 mod index;
 mod matcher;
+mod rewrite;
 
 pub use host::HostConflict;
 pub use index::RouteIndex;
+pub use rewrite::{location, rewrite_path};
 
 use crate::config::{Forward, Route, RouteTable, VirtualHost, WeightedCluster};
 use crate::head::{Fields, Head};
