@@ -79,8 +79,17 @@ impl fmt::Debug for Place {
 pub fn program(name: &str) -> Result<PathBuf> {
     let directory = match env::var_os("WINDLASS_BIN") {
         Some(directory) => PathBuf::from(directory),
-        // target/<profile>/deps/<test> -> target/<profile>
-        None => env::current_exe()?.parent().and_then(Path::parent).context("no target directory")?.to_path_buf(),
+        // target/<profile>/deps/<test> or target/<profile>/<program>
+        None => {
+            let own = env::current_exe()?;
+            let directory = own.parent().context("no target directory")?;
+            let deps = directory.file_name().is_some_and(|name| name == "deps");
+            if deps {
+                directory.parent().context("no target directory")?.to_path_buf()
+            } else {
+                directory.to_path_buf()
+            }
+        }
     };
     let path = directory.join(name);
     if !path.exists() {

@@ -1,0 +1,50 @@
+//! The figures: `windlass-bench [control|proxy|ca].. [--smoke]`; all of them without a name. Ratios, never limits that
+//! fail: a row that falls short says so, and only what cannot be measured is an error.
+
+mod ca;
+mod control;
+mod proxy;
+mod simulator;
+mod table;
+
+use anyhow::{Result, bail};
+use table::Table;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let smoke = arguments.iter().any(|argument| argument == "--smoke");
+    let mut names: Vec<_> = arguments.iter().map(String::as_str).filter(|name| *name != "--smoke").collect();
+    if names.is_empty() {
+        names = vec!["control", "proxy", "ca"];
+    }
+    let mut rows = 0;
+    for name in names {
+        let mut table = Table::new();
+        match name {
+            "control" => control::run(&mut table, &control_size(smoke)).await?,
+            "proxy" => proxy::run(&mut table, &proxy_size(smoke)).await?,
+            "ca" => ca::run(&mut table, if smoke { 200 } else { 20_000 }).await?,
+            other => bail!("no bench is called {other}: control, proxy or ca"),
+        }
+        rows += table.keep(&format!("{name}{}", if smoke { "-smoke" } else { "" }))?;
+    }
+    println!("bench: {rows} rows");
+    Ok(())
+}
+
+fn control_size(smoke: bool) -> control::Size {
+    if smoke {
+        control::Size { routes: vec![100], clients: 10, edits: 20, storms: vec![20] }
+    } else {
+        control::Size { routes: vec![100, 1_000, 10_000], clients: 100, edits: 200, storms: vec![100, 500] }
+    }
+}
+
+fn proxy_size(smoke: bool) -> proxy::Size {
+    if smoke {
+        proxy::Size { seconds: 1, rounds: 1, connections: vec![64], routes: 500 }
+    } else {
+        proxy::Size { seconds: 4, rounds: 3, connections: vec![1, 64], routes: 5_000 }
+    }
+}
