@@ -152,13 +152,15 @@ impl Story {
         self.trio.control.metric("pilot_xds_pushes", &[]).await
     }
 
-    /// Waits until an edit that is not to be sent must have been read: a later one, that is, has arrived.
+    /// Waits until the edits so far must have been read: a later one has shown. It is a Service that nobody refers to,
+    /// which the control plane counts and sends to nobody.
     pub async fn seen_by_source(&self) -> Result<()> {
-        // Files are read in one pass after a change; a Service that nobody refers to shows when that pass was.
-        let before = self.trio.control.metric("windlass_source_reads", &[]).await?;
+        let before = self.trio.control.metric("pilot_services", &[]).await?;
+        let name = format!("unused-{before}");
+        self.trio.control.write(&format!("{name}.yaml"), &objects::service(&name, None, &[]))?;
         eventually("the source reads the edit", LIMIT, async || {
-            let now = self.trio.control.metric("windlass_source_reads", &[]).await?;
-            ensure!(now > before, "no read since");
+            let now = self.trio.control.metric("pilot_services", &[]).await?;
+            ensure!(now > before, "no further Service was counted");
             Ok(())
         })
         .await
