@@ -12,6 +12,9 @@ mod listener;
 mod parse;
 mod route;
 mod secret;
+mod shared;
+mod store;
+mod tables;
 
 pub use cluster::{
     Balance, Cluster, ClusterSpec, Discovery, Endpoint, Endpoints, Health, Http2Limits, Limits, Locality, Upstream,
@@ -26,6 +29,8 @@ pub use route::{
     WeightedCluster,
 };
 pub use secret::{CertificateSecret, Secret};
+pub use shared::Shared;
+pub use store::Store;
 
 pub use parse::{Context, Fault, Parsed, parse};
 

@@ -1,0 +1,317 @@
+//! The owner of the configuration: takes resources as they come, and swaps in the next configuration when one is whole.
+//!
+//! What is received and what is in force differ only in two kinds. A listener (and the next version of one) waits until
+//! its route table, virtual hosts, policies and certificates have been heard of; until then the version before serves.
+//! A cluster waits for the first word about its endpoints.
+
+use super::{
+    Cluster, ClusterSpec, Config, Context, Endpoints, Fault, HttpFilter, Listener, Name, Parsed, RbacSource,
+    RoutesFrom, Shared, parse, tables::Tables,
+};
+use proto::TypeUrl;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+use xds::client::{Interests, Refusal, Update};
+
+/// The owner of the configuration.
+pub struct Store {
+    context: Context,
+    shared: Shared,
+    next: Config,
+    tables: Tables,
+    clusters: HashMap<Name, Received>,
+    endpoints: HashMap<Name, Arc<Endpoints>>,
+    /// Clusters by the name of their endpoints.
+    users: HashMap<Name, BTreeSet<Name>>,
+    listeners: BTreeMap<Name, Arc<Listener>>,
+    /// Names that the server has answered, with a resource or with "there is none".
+    answered: HashSet<(TypeUrl, Name)>,
+    /// Types of which a first response has come.
+    heard: HashSet<TypeUrl>,
+    dirty: bool,
+}
+
+struct Received {
+    spec: Arc<ClusterSpec>,
+    /// Of a cluster that doesn't use EDS.
+    inline: Option<Arc<Endpoints>>,
+}
+
+impl Store {
+    /// An empty store that swaps its configurations into `shared`.
+    pub fn new(shared: Shared) -> Self {
+        Self {
+            context: Context::default(),
+            next: Config::default(),
+            shared,
+            tables: Tables::default(),
+            clusters: HashMap::new(),
+            endpoints: HashMap::new(),
+            users: HashMap::new(),
+            listeners: BTreeMap::new(),
+            answered: HashSet::new(),
+            heard: HashSet::new(),
+            dirty: false,
+        }
+    }
+
+    /// What to ask for at first.
+    pub fn interests() -> Interests {
+        let mut interests = Interests::default();
+        interests.wildcard(TypeUrl::Cluster).wildcard(TypeUrl::Listener);
+        interests
+    }
+
+    /// Takes the resources of one response, and says which of them can't be used. The others count.
+    pub fn apply(
+        &mut self,
+        type_url: TypeUrl,
+        updates: &[Update],
+        removed: &[Name],
+        interests: &mut Interests,
+    ) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        let mut good = Vec::with_capacity(updates.len());
+        for Update { name, body, .. } in updates {
+            match parse(&self.context, type_url, name, body) {
+                Ok(parsed) => good.push((name.clone(), parsed)),
+                Err(fault) => refusals.push(refusal(name, &fault)),
+            }
+        }
+        for name in removed {
+            self.remove(type_url, name);
+        }
+        let hosts = good.iter().filter_map(|(name, parsed)| match parsed {
+            Parsed::VirtualHost(host) => Some((name.clone(), host.clone())),
+            _ => None,
+        });
+        refusals.extend(self.tables.set_hosts(hosts.collect(), &mut self.next.tables));
+        for (name, parsed) in good {
+            self.insert(&name, parsed);
+            self.answer(type_url, name);
+        }
+        for name in removed {
+            self.answer(type_url, name.clone());
+        }
+        self.heard.insert(type_url);
+        self.promote_listeners();
+        self.set_interests(type_url, interests);
+        self.publish();
+        self.context.sweep();
+        refusals
+    }
+
+    /// Whether everything that was asked for has been heard of: the first full configuration is in force.
+    pub fn is_complete(&self) -> bool {
+        let heard = [TypeUrl::Cluster, TypeUrl::Listener].iter().all(|type_url| self.heard.contains(type_url));
+        heard
+            && self.listeners.iter().all(|(name, listener)| {
+                self.next.listeners.get(name).is_some_and(|active| Arc::ptr_eq(active, listener))
+            })
+            && self.users.keys().all(|name| self.is_answered(TypeUrl::Endpoints, name))
+    }
+
+    /// What each listener that is not in force waits for.
+    pub fn waiting(&self) -> Vec<(Name, Vec<String>)> {
+        let waiting = self.listeners.iter().map(|(name, listener)| (name.clone(), self.missing(listener)));
+        waiting.filter(|(_, missing)| !missing.is_empty()).collect()
+    }
+
+    fn answer(&mut self, type_url: TypeUrl, name: Name) {
+        // Wildcard types are heard of by type; a set of all their names would only grow.
+        if matches!(type_url, TypeUrl::Endpoints | TypeUrl::Secret | TypeUrl::Extension | TypeUrl::Route) {
+            self.answered.insert((type_url, name));
+        }
+    }
+
+    fn is_answered(&self, type_url: TypeUrl, name: &Name) -> bool {
+        self.answered.contains(&(type_url, name.clone()))
+    }
+
+    fn insert(&mut self, name: &Name, parsed: Parsed) {
+        self.dirty = true;
+        match parsed {
+            Parsed::Cluster(cluster) => {
+                self.forget_user(name);
+                let spec = Arc::new(cluster.spec);
+                if let Some(eds) = &spec.eds {
+                    self.users.entry(eds.clone()).or_default().insert(name.clone());
+                }
+                let inline = cluster.endpoints.map(Arc::new);
+                self.clusters.insert(name.clone(), Received { spec, inline });
+                self.publish_cluster(name);
+            }
+            Parsed::Endpoints(endpoints) => {
+                let endpoints = Arc::new(endpoints);
+                self.endpoints.insert(name.clone(), endpoints);
+                self.answered.insert((TypeUrl::Endpoints, name.clone()));
+                self.publish_users(name);
+            }
+            Parsed::Secret(secret) => drop(self.next.secrets.insert(name.clone(), Arc::new(secret))),
+            Parsed::Policy(policy) => drop(self.next.policies.insert(name.clone(), Arc::new(policy))),
+            Parsed::Listener(listener) => drop(self.listeners.insert(name.clone(), Arc::new(listener))),
+            Parsed::Routes(table, by_vhds) => self.tables.set_table(name, table, by_vhds, &mut self.next.tables),
+            // Put into their tables all at once before.
+            Parsed::VirtualHost(_) => {}
+        }
+    }
+
+    fn remove(&mut self, type_url: TypeUrl, name: &Name) {
+        self.dirty = true;
+        match type_url {
+            TypeUrl::Cluster => {
+                self.forget_user(name);
+                self.clusters.remove(name);
+                self.next.clusters.remove(name);
+            }
+            TypeUrl::Endpoints => {
+                self.endpoints.remove(name);
+                self.answered.insert((TypeUrl::Endpoints, name.clone()));
+                self.publish_users(name);
+            }
+            // A certificate that a listener in force presents outlives its removal: the listener goes first.
+            TypeUrl::Secret
+                if self.next.listeners.values().any(|listener| secrets(listener).any(|one| one == name)) =>
+            {
+                tracing::warn!(secret = %name, "certificate was removed while a listener presents it; it stays");
+            }
+            TypeUrl::Secret => drop(self.next.secrets.remove(name)),
+            TypeUrl::Extension => drop(self.next.policies.remove(name)),
+            TypeUrl::Listener => {
+                self.listeners.remove(name);
+                self.next.listeners.remove(name);
+            }
+            TypeUrl::Route => self.tables.remove_table(name, &mut self.next.tables),
+            TypeUrl::VirtualHost => self.tables.remove_host(name, &mut self.next.tables),
+        }
+    }
+
+    fn forget_user(&mut self, cluster: &Name) {
+        let Some(eds) = self.clusters.get(cluster).and_then(|received| received.spec.eds.clone()) else { return };
+        if let Some(users) = self.users.get_mut(&eds) {
+            users.remove(cluster);
+            if users.is_empty() {
+                self.users.remove(&eds);
+                self.endpoints.remove(&eds);
+                self.answered.remove(&(TypeUrl::Endpoints, eds));
+            }
+        }
+    }
+
+    fn publish_users(&mut self, eds: &Name) {
+        let users: Vec<Name> = self.users.get(eds).into_iter().flatten().cloned().collect();
+        for cluster in users {
+            self.publish_cluster(&cluster);
+        }
+    }
+
+    /// Puts a cluster in force, unless nothing is known of its endpoints yet.
+    fn publish_cluster(&mut self, name: &Name) {
+        let Some(Received { spec, inline }) = self.clusters.get(name) else { return };
+        let endpoints = match (inline, &spec.eds) {
+            (Some(inline), _) => inline.clone(),
+            (None, Some(eds)) => match self.endpoints.get(eds) {
+                Some(endpoints) => endpoints.clone(),
+                None if self.is_answered(TypeUrl::Endpoints, eds) => Arc::default(),
+                None => return,
+            },
+            (None, None) => Arc::default(),
+        };
+        let cluster = Cluster { spec: spec.clone(), endpoints };
+        self.next.clusters.insert(name.clone(), Arc::new(cluster));
+    }
+
+    /// Puts every listener in force that has what it needs.
+    fn promote_listeners(&mut self) {
+        for (name, listener) in &self.listeners {
+            let active = self.next.listeners.get(name).is_some_and(|active| Arc::ptr_eq(active, listener));
+            if !active && self.missing(listener).is_empty() {
+                self.next.listeners.insert(name.clone(), listener.clone());
+                self.dirty = true;
+            }
+        }
+    }
+
+    /// What a listener needs that has not come.
+    fn missing(&self, listener: &Listener) -> Vec<String> {
+        let mut missing = Vec::new();
+        for chain in listener.chains.iter().chain(&listener.default_chain) {
+            if let RoutesFrom::Named(name) = &chain.http.routes {
+                match self.next.tables.contains_key(name) {
+                    false => missing.push(format!("route table {name}")),
+                    true if self.tables.is_by_vhds(name) && !self.heard.contains(&TypeUrl::VirtualHost) => {
+                        missing.push(format!("virtual hosts of {name}"));
+                    }
+                    true => {}
+                }
+            }
+            for HttpFilter::Rbac(source) in &chain.http.filters {
+                if let RbacSource::Named(name) = source
+                    && !self.next.policies.contains_key(name)
+                {
+                    missing.push(format!("policy {name}"));
+                }
+            }
+        }
+        for name in secrets(listener).filter(|name| !self.next.secrets.contains_key(*name)) {
+            missing.push(format!("certificate {name}"));
+        }
+        missing
+    }
+
+    /// Asks for what the listeners and clusters name.
+    fn set_interests(&self, changed: TypeUrl, interests: &mut Interests) {
+        match changed {
+            TypeUrl::Cluster => {
+                interests.names(TypeUrl::Endpoints, self.users.keys().cloned());
+                interests.names(TypeUrl::Secret, self.wanted_secrets());
+            }
+            TypeUrl::Listener => {
+                let chains = || self.all_listeners().flat_map(|one| one.chains.iter().chain(&one.default_chain));
+                let tables = chains().filter_map(|chain| match &chain.http.routes {
+                    RoutesFrom::Named(name) => Some(name.clone()),
+                    RoutesFrom::Inline(_) => None,
+                });
+                interests.names(TypeUrl::Route, tables);
+                let filters = chains().flat_map(|chain| &chain.http.filters);
+                let policies = filters.filter_map(|HttpFilter::Rbac(source)| match source {
+                    RbacSource::Named(name) => Some(name.clone()),
+                    RbacSource::Inline(_) => None,
+                });
+                interests.names(TypeUrl::Extension, policies);
+                interests.names(TypeUrl::Secret, self.wanted_secrets());
+            }
+            TypeUrl::Route if self.tables.any_by_vhds() => drop(interests.wildcard(TypeUrl::VirtualHost)),
+            _ => {}
+        }
+    }
+
+    /// Listeners in force and those that wait.
+    fn all_listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.listeners.values().chain(self.next.listeners.values())
+    }
+
+    fn wanted_secrets(&self) -> impl Iterator<Item = Name> {
+        let upstream = self.clusters.values().filter_map(|received| received.spec.tls.as_ref());
+        let upstream = upstream.flat_map(|tls| tls.certificate.iter().chain([&tls.roots]));
+        self.all_listeners().flat_map(|listener| secrets(listener)).chain(upstream).cloned()
+    }
+
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            self.shared.swap(self.next.clone());
+        }
+    }
+}
+
+fn refusal(name: &Name, fault: &Fault) -> Refusal {
+    Refusal { name: name.clone(), error: fault.to_string() }
+}
+
+/// The certificates that a listener presents and trusts.
+fn secrets(listener: &Listener) -> impl Iterator<Item = &Name> {
+    let chains = listener.chains.iter().chain(&listener.default_chain);
+    chains.filter_map(|chain| chain.tls.as_ref()).flat_map(|tls| tls.certificates.iter().chain(&tls.client_roots))
+}
