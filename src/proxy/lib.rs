@@ -16,4 +16,10 @@ pub mod head;
 mod io;
 pub mod log;
 mod message;
+pub mod plane;
 pub mod route;
+mod serve;
+mod upstream;
+mod worker;
+
+pub use worker::Observer;

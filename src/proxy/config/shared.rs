@@ -37,11 +37,16 @@ impl Shared {
 
     /// The newest configuration in place of an older one; nothing but one atomic load if there is none.
     pub fn refresh(&self, held: &mut Arc<Config>) -> bool {
-        if self.0.generation.load(Ordering::Acquire) == held.generation {
+        if !self.is_newer(held) {
             return false;
         }
         *held = self.load();
         true
+    }
+
+    /// Whether there is a newer configuration than that: one atomic load.
+    pub fn is_newer(&self, held: &Config) -> bool {
+        self.0.generation.load(Ordering::Acquire) != held.generation
     }
 
     /// Tells of changes by generation; for those who must act on one (listeners, names to resolve), not for requests.

@@ -1,6 +1,6 @@
 //! What is known about the client's connection.
 
-use model::Identity;
+use crate::authz::PeerCertificate;
 use std::{net::SocketAddr, sync::Arc};
 
 /// Facts about a client's connection that don't change while it lasts.
@@ -14,6 +14,6 @@ pub struct Conn {
     pub tls: bool,
     /// The server name of the TLS handshake, in lower case.
     pub sni: Option<Arc<str>>,
-    /// Who the client proved to be by its certificate.
-    pub identity: Option<Arc<Identity>>,
+    /// The client's names: none without TLS, an empty value for TLS without a client certificate.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Memory beyond this is given back when the fields are cleared.
+const LARGE: usize = 64 << 10;
+
 /// A piece of the buffer. Heads are bounded far below 4 GiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
@@ -173,11 +176,11 @@ impl Fields {
         self.index.retain(|field| !drop(field.known, &text[field.name.range()], &text[field.value.range()]));
     }
 
-    /// Forgets everything and keeps the memory, unless it has grown beyond `keep` bytes.
-    pub(crate) fn clear(&mut self, keep: usize) {
+    /// Forgets everything and keeps the memory, unless it has grown large.
+    pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.index.clear();
-        if self.text.capacity() > keep {
+        if self.text.capacity() > LARGE {
             self.text = Vec::new();
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Fields;
 
-/// The head of a response, without hop-by-hop fields once it has been checked.
+/// The head of a response.
 #[derive(Debug)]
 pub struct Reply {
     /// The code, 100 to 999.
@@ -14,5 +14,13 @@ pub struct Reply {
 impl Default for Reply {
     fn default() -> Self {
         Self { status: 200, fields: Fields::default() }
+    }
+}
+
+impl Reply {
+    /// Forgets everything and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.status = 200;
+        self.fields.clear();
     }
 }

@@ -58,6 +58,7 @@ pub struct Head {
     /// How much of `target` is the path.
     path_len: usize,
     authority: Span,
+    sent_authority: Span,
     host: Span,
     https: bool,
     client: Option<IpAddr>,
@@ -102,6 +103,11 @@ impl Head {
     /// Path and query as the client sent them.
     pub fn sent_target(&self) -> &str {
         self.fields.ascii(self.sent)
+    }
+
+    /// The host as the client sent it.
+    pub fn sent_authority(&self) -> &str {
+        self.fields.ascii(self.sent_authority)
     }
 
     /// `http` or `https`: how the client came.
@@ -165,6 +171,7 @@ impl Head {
         self.set_target(target);
         self.sent = self.target;
         self.set_authority(host);
+        self.sent_authority = self.authority;
         if !is_authority(host) {
             return Err(HeadError::Host);
         }
@@ -192,7 +199,7 @@ impl Head {
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
-        fields.clear(64 << 10);
+        fields.clear();
         *self = Self { fields, ..Self::default() };
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Source<'a> {
         length: Length,
         /// Bytes at the start of the buffer that the last piece still uses.
         used: usize,
+        /// Some of it has been read.
+        touched: bool,
     },
     /// From a stream of HTTP/2.
     H2 {
@@ -33,6 +35,8 @@ pub(crate) enum Source<'a> {
         next: Option<Bytes>,
         /// The stream has no more data.
         ended: bool,
+        /// Some of it has been read.
+        touched: bool,
     },
     /// No body, or one that is over.
     Empty,
@@ -71,12 +75,16 @@ impl Deref for Piece<'_> {
 impl<'a> Source<'a> {
     /// A body on an HTTP/1 connection; the buffer starts with it.
     pub(crate) fn h1(io: &'a Io, buffer: &'a mut Buffer, length: Length) -> Self {
-        Source::H1 { io, buffer, decoder: Decoder::new(length), length, used: 0 }
+        Source::H1 { io, buffer, decoder: Decoder::new(length), length, used: 0, touched: false }
     }
 
     /// A body on an HTTP/2 stream.
     pub(crate) fn h2(stream: h2::RecvStream, length: Option<u64>) -> Self {
-        if stream.is_end_stream() { Source::Empty } else { Source::H2 { stream, length, next: None, ended: false } }
+        if stream.is_end_stream() {
+            Source::Empty
+        } else {
+            Source::H2 { stream, length, next: None, ended: false, touched: false }
+        }
     }
 
     /// How the body would be delimited in HTTP/1.
@@ -99,16 +107,32 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether nothing of it has been read yet, so that it can be sent once more.
+    pub(crate) fn is_untouched(&self) -> bool {
+        match self {
+            Source::H1 { touched, .. } | Source::H2 { touched, .. } => !touched,
+            Source::Empty => true,
+        }
+    }
+
+    /// The protocol has changed: from now on everything is data until the end.
+    pub(crate) fn open_end(&mut self) {
+        if let Source::H1 { decoder, length, .. } = self {
+            (*decoder, *length) = (Decoder::new(Length::Close), Length::Close);
+        }
+    }
+
     /// What can be had without waiting. None: wait with [`Source::fill`], or it is done.
     pub(crate) fn piece(&mut self) -> Result<Option<Piece<'_>>, SourceError> {
         match self {
             Source::Empty => Ok(None),
             Source::H2 { next, .. } => Ok(next.take().map(Piece::Owned)),
-            Source::H1 { buffer, decoder, used, .. } => {
+            Source::H1 { buffer, decoder, used, touched, .. } => {
                 buffer.consume(std::mem::take(used));
                 match decoder.step(buffer.data())? {
                     Step::Data(range) => {
                         *used = range.end;
+                        *touched = true;
                         Ok(Some(Piece::Lent(&buffer.data()[range])))
                     }
                     Step::More(count) | Step::End(count) => {
@@ -130,7 +154,8 @@ impl<'a> Source<'a> {
                 }
                 Ok(())
             }
-            Source::H2 { stream, next, ended, .. } => {
+            Source::H2 { stream, next, ended, touched, .. } => {
+                *touched = true;
                 match stream.data().await {
                     Some(data) => {
                         let data = data?;

@@ -1,0 +1,48 @@
+//! Listening sockets: one for each worker on the same address.
+
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+/// An address that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}: {error}")]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    #[source]
+    pub error: io::Error,
+}
+
+/// Connections that may wait to be accepted; the system may have a lower limit.
+const BACKLOG: i32 = 4096;
+
+/// So many sockets on that address, and the address with its real port.
+pub(super) fn all(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<TcpListener>), BindError> {
+    let sockets = || {
+        // With SO_REUSEPORT we would share the port with another process of the same user without a word.
+        drop(open(address, false)?);
+        let first = open(address, true)?;
+        let address = first.local_addr()?;
+        let mut sockets = vec![first];
+        for _ in 1..count {
+            sockets.push(open(address, true)?);
+        }
+        Ok((address, sockets))
+    };
+    sockets().map_err(|error| BindError { address, error })
+}
+
+fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
+}

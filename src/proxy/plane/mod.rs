@@ -1,0 +1,109 @@
+//! The data plane as a whole: workers, and the listeners that they share by SO_REUSEPORT.
+
+mod accept;
+mod bind;
+mod run;
+
+pub use bind::BindError;
+
+use crate::{
+    config::{Listener, Name, Shared},
+    worker::Observer,
+};
+use run::{Command, Handle};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+
+/// Makes the observer of each worker, on that worker's thread.
+pub type Observers = Arc<dyn Fn(usize) -> Box<dyn Observer> + Send + Sync>;
+
+/// How a data plane is run.
+#[derive(Clone)]
+pub struct Options {
+    /// Workers; each has a thread.
+    pub workers: usize,
+    /// Who is told of requests.
+    pub observers: Observers,
+}
+
+/// Workers and listeners.
+pub struct Plane {
+    config: Shared,
+    workers: Vec<Handle>,
+    bound: BTreeMap<Name, Bound>,
+}
+
+/// An open listener.
+struct Bound {
+    /// As the configuration says; port 0 is any.
+    wanted: SocketAddr,
+    /// As the system says.
+    address: SocketAddr,
+}
+
+impl Plane {
+    /// Starts the workers. They serve what `config` holds at each moment; listeners follow at [`Plane::apply`].
+    ///
+    /// # Errors
+    /// If the system refuses a thread or a runtime.
+    pub fn start(options: Options, config: Shared) -> io::Result<Self> {
+        let workers = (0..options.workers.max(1))
+            .map(|id| Handle::start(id, config.clone(), options.observers.clone()))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { config, workers, bound: BTreeMap::new() })
+    }
+
+    /// Brings the open listeners in line with the configuration: new ones are opened, those that are gone are closed
+    /// while their connections drain, the others are left alone. Those that can't be opened are returned; the next
+    /// call tries again.
+    pub fn apply(&mut self) -> Vec<(Name, BindError)> {
+        let config = self.config.load();
+        let gone: Vec<Name> = self
+            .bound
+            .iter()
+            .filter(|(name, bound)| config.listeners.get(*name).is_none_or(|new| new.address != bound.wanted))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            self.bound.remove(&name);
+            self.workers.iter().for_each(|worker| worker.send(Command::Close(name.clone())));
+        }
+        let new: Vec<&Arc<Listener>> =
+            config.listeners.values().filter(|listener| !self.bound.contains_key(&listener.name)).collect();
+        new.into_iter()
+            .filter_map(|listener| {
+                let error = self.open(listener).err()?;
+                Some((listener.name.clone(), error))
+            })
+            .collect()
+    }
+
+    fn open(&mut self, listener: &Listener) -> Result<(), BindError> {
+        let (address, sockets) = bind::all(listener.address, self.workers.len())?;
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            worker.send(Command::Open(listener.name.clone(), socket));
+        }
+        self.bound.insert(listener.name.clone(), Bound { wanted: listener.address, address });
+        Ok(())
+    }
+
+    /// The address of an open listener: its port is the one that the system chose where the configuration says 0.
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.bound.get(listener).map(|bound| bound.address)
+    }
+
+    /// The addresses of all open listeners.
+    pub fn addresses(&self) -> impl Iterator<Item = (&Name, SocketAddr)> {
+        self.bound.iter().map(|(name, bound)| (name, bound.address))
+    }
+
+    /// Stops accepting, lets requests under way end, and closes what is left after `limit`. Says whether all ended in
+    /// time.
+    pub async fn drain(self, limit: Duration) -> bool {
+        self.workers.iter().for_each(|worker| worker.send(Command::Drain(limit)));
+        let mut all = true;
+        for worker in self.workers {
+            all &= worker.ended().await;
+        }
+        all
+    }
+}

@@ -1,0 +1,112 @@
+//! A worker's thread.
+
+use super::{Observers, accept::accept};
+use crate::{
+    config::{Name, Shared},
+    worker::Worker,
+};
+use base::tasks::Tasks;
+use rustc_hash::FxHashMap;
+use std::{io, net::TcpListener, rc::Rc, time::Duration};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+/// What a worker is told.
+pub(super) enum Command {
+    /// Accept on this socket for the listener of that name.
+    Open(Name, TcpListener),
+    /// Accept no more for that listener.
+    Close(Name),
+    /// Accept no more at all, and end within that time.
+    Drain(Duration),
+}
+
+/// A running worker.
+pub(super) struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    ended: oneshot::Receiver<bool>,
+}
+
+/// How often idle connections to backends are looked at.
+const SWEEP: Duration = Duration::from_secs(5);
+
+impl Handle {
+    pub(super) fn start(id: usize, config: Shared, observers: Observers) -> io::Result<Self> {
+        // A thread that can't make its runtime says so before anybody relies on it.
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (started, has_started) = std::sync::mpsc::channel();
+        let (end, ended) = oneshot::channel();
+        base::tasks::thread(format!("worker-{id}"), move || {
+            let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let _ = started.send(Ok(()));
+            let all = runtime.block_on(run(config, observers(id), inbox));
+            // Nobody may be left to hear it.
+            let _ = end.send(all);
+        })?;
+        has_started.recv().map_err(io::Error::other)??;
+        Ok(Self { commands, ended })
+    }
+
+    pub(super) fn send(&self, command: Command) {
+        // A worker that has ended needs no command.
+        let _ = self.commands.send(command);
+    }
+
+    pub(super) async fn ended(self) -> bool {
+        self.ended.await.unwrap_or(false)
+    }
+}
+
+async fn run(
+    config: Shared,
+    observer: Box<dyn crate::worker::Observer>,
+    mut inbox: mpsc::UnboundedReceiver<Command>,
+) -> bool {
+    let tasks = Tasks::default();
+    let housekeeping = Tasks::default();
+    let worker = Rc::new(Worker::new(config, tasks.clone(), observer));
+    let timer = worker.timer.clone();
+    housekeeping.spawn_local("timer", |_| async move { timer.drive().await });
+    let sweeper = worker.clone();
+    housekeeping.spawn_local("sweep of idle connections", |_| async move {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let config = sweeper.config();
+            sweeper.clusters.sweep(|name| config.clusters.contains_key(name));
+        }
+    });
+    let mut listeners: FxHashMap<Name, JoinHandle<()>> = FxHashMap::default();
+    // The sender is dropped without a drain if the plane is: nothing to wait for then.
+    let mut limit = Duration::ZERO;
+    while let Some(command) = inbox.recv().await {
+        match command {
+            Command::Open(name, socket) => match tokio::net::TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let task = tasks.spawn_local("listener", |_| accept(worker.clone(), name.clone(), socket));
+                    if let Some(old) = listeners.insert(name, task) {
+                        old.abort();
+                    }
+                }
+                Err(error) => tracing::error!(listener = %name, %error, "a worker can't use a socket"),
+            },
+            Command::Close(name) => {
+                if let Some(task) = listeners.remove(&name) {
+                    task.abort();
+                }
+            }
+            Command::Drain(time) => {
+                limit = time;
+                break;
+            }
+        }
+    }
+    listeners.into_values().for_each(|task| task.abort());
+    worker.drain();
+    tasks.end(limit).await
+}

@@ -1,0 +1,136 @@
+//! One request: authorize, route, and then forward, redirect or answer it.
+
+use super::{
+    Link,
+    forward::forward,
+    local::{self, Local},
+    prepare,
+    respond::Responder,
+    trace::Trace,
+};
+use crate::{
+    authz::{Explanation, Input, Verdict},
+    config::{Action, Config, HttpFilter, HttpManager},
+    head::{Head, Reply},
+    io::{Alarm, Buffer},
+    log::Flag,
+    message::Source,
+    route::{Request, location},
+    worker::Worker,
+};
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// What a request needs on its way.
+pub(super) struct Exchange<'a> {
+    /// The worker.
+    pub(super) worker: &'a Rc<Worker>,
+    /// The client's connection.
+    pub(super) link: &'a Link,
+    /// The deadline of this request.
+    pub(super) alarm: &'a Alarm,
+    /// The request.
+    pub(super) head: &'a mut Head,
+    /// Its response.
+    pub(super) reply: &'a mut Reply,
+    /// What is read from the backend.
+    pub(super) back: &'a mut Buffer,
+    /// What is written to the backend.
+    pub(super) out: &'a mut Vec<u8>,
+    /// The client asks for another protocol.
+    pub(super) upgrade: bool,
+    /// The client waits to be told to go on.
+    pub(super) expects_continue: bool,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The response is complete.
+    Complete,
+    /// The client's connection (or stream) can't go on.
+    Broken,
+}
+
+/// Answers a request whose head has been read.
+pub(super) async fn run(
+    x: &mut Exchange<'_>,
+    started: Instant,
+    source: &mut Source<'_>,
+    responder: &mut Responder<'_>,
+) -> End {
+    let config = x.worker.config();
+    let mut trace = Trace::new(started);
+    let end = answer(&config, x.link, x, &mut trace, source, responder).await;
+    trace.tell(x);
+    end
+}
+
+async fn answer<'c>(
+    config: &'c Config,
+    link: &'c Link,
+    x: &mut Exchange<'_>,
+    trace: &mut Trace<'c>,
+    source: &mut Source<'_>,
+    responder: &mut Responder<'_>,
+) -> End {
+    let http = &link.chain.http;
+    prepare::request(x.head, link, x.worker, x.upgrade);
+    if let Some(why) = denied(config, http, link, x.head) {
+        trace.flags.set(Flag::Unauthorized);
+        trace.details = why.details.clone().into();
+        trace.denied = Some(why);
+        return local::answer(x, trace, source, responder, Local::new(403).text("RBAC: access denied")).await;
+    }
+    let selected = config.table(&http.routes).and_then(|table| Some((table, table.select(&Request::from(&*x.head))?)));
+    let Some((table, selected)) = selected else {
+        trace.flags.set(Flag::NoRoute);
+        trace.details = "route_not_found".into();
+        return local::answer(x, trace, source, responder, Local::new(404)).await;
+    };
+    trace.route = Some(&selected.route.name);
+    trace.virtual_host = Some(&selected.host.name);
+    match &selected.route.action {
+        Action::Forward(to) => forward(config, x, trace, (table, selected, to), source, responder).await,
+        Action::Redirect(redirect) => {
+            trace.details = "direct_response".into();
+            let location = location(redirect, &selected.route.matches, &Request::from(&*x.head), x.head.authority());
+            let local = Local::new(redirect.status).location(&location).edited(table, selected);
+            local::answer(x, trace, source, responder, local).await
+        }
+        Action::Direct(direct) => {
+            trace.details = "direct_response".into();
+            let local = Local::new(direct.status).body(&direct.body).edited(table, selected);
+            local::answer(x, trace, source, responder, local).await
+        }
+    }
+}
+
+/// Why the policies deny a request, if they do. A policy that isn't there denies.
+fn denied(config: &Config, http: &HttpManager, link: &Link, head: &Head) -> Option<Box<Explanation>> {
+    let conn = &link.conn;
+    let request = Request::from(head);
+    let input = Input {
+        request: &request,
+        peer: conn.peer,
+        local: conn.local,
+        remote: head.client().unwrap_or(conn.peer.ip()),
+        server_name: conn.sni.as_deref(),
+        certificate: conn.certificate.as_deref(),
+    };
+    http.filters.iter().find_map(|filter| {
+        let HttpFilter::Rbac(from) = filter;
+        match config.policy(from) {
+            Some(rbac) => match rbac.check(&input) {
+                Verdict::Allowed => None,
+                Verdict::Denied(why) => Some(why),
+            },
+            None => Some(Box::new(Explanation {
+                policy: None,
+                clause: None,
+                matched: false,
+                details: "rbac_policy_missing".into(),
+            })),
+        }
+    })
+}

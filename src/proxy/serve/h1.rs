@@ -1,0 +1,198 @@
+//! A client that speaks HTTP/1: one request after the other.
+
+use super::{
+    Link,
+    exchange::{self, End, Exchange},
+    local::{self, Local},
+    respond::Responder,
+    trace::Trace,
+};
+use crate::{
+    h1::{self, Limits, Refusal, Scan},
+    head::Version,
+    io::{Alarm, Io},
+    log::Flag,
+    message::Source,
+    worker::{Scratch, Worker},
+};
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use tokio::time::Instant;
+
+/// How long a client may go on sending what nobody reads, so that it can read our last answer; and how much of it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// What becomes of the connection.
+enum Next {
+    /// Another request may come.
+    Keep,
+    /// Our last answer has been written; the client may still be sending.
+    Linger,
+    /// Nothing more is to be said.
+    Close,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(worker: &Rc<Worker>, link: &Link, io: &Io, first: &[u8]) {
+    let alarm = worker.timer.alarm();
+    let mut scratch = worker.lend();
+    scratch.input.extend(first);
+    loop {
+        if scratch.input.is_empty() {
+            worker.give_back(scratch);
+            match idle(worker, link, io, &alarm).await {
+                Some(lent) => scratch = lent,
+                None => return,
+            }
+        }
+        match request(worker, link, io, &alarm, &mut scratch).await {
+            Next::Keep => scratch.reset(),
+            Next::Close => break,
+            Next::Linger => {
+                linger(io, &alarm, &mut scratch).await;
+                break;
+            }
+        }
+    }
+    worker.give_back(scratch);
+}
+
+/// Waits for the first bytes of a request. The connection holds no buffer meanwhile.
+async fn idle(worker: &Worker, link: &Link, io: &Io, alarm: &Alarm) -> Option<Box<Scratch>> {
+    if worker.is_draining() {
+        return None;
+    }
+    alarm.set_idle(link.chain.http.idle_timeout.map(|idle| Instant::now() + idle));
+    let first = poll_fn(|cx| {
+        let mut scratch = worker.lend();
+        match io.poll_read(cx, &mut scratch.input) {
+            Poll::Ready(Ok(1..)) => Poll::Ready(Some(scratch)),
+            Poll::Ready(_) => {
+                worker.give_back(scratch);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                worker.give_back(scratch);
+                Poll::Pending
+            }
+        }
+    });
+    alarm.guard(first).await.ok().flatten()
+}
+
+/// Reads one request and answers it.
+async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scratch: &mut Scratch) -> Next {
+    let http = &link.chain.http;
+    let started = Instant::now();
+    let limits = Limits {
+        bytes: http.max_request_headers_bytes,
+        fields: http.max_headers,
+        http10: http.accept_http_10,
+        normalize: http.normalize,
+    };
+    let mut armed = false;
+    let mut scan = Scan::default();
+    let request = loop {
+        // Empty lines before a request are passed over (RFC 9112 2.2).
+        while scratch.input.data().starts_with(b"\r\n") {
+            scratch.input.consume(2);
+            scan = Scan::default();
+        }
+        match h1::parse_request(scratch.input.data(), &mut scan, &limits, &mut scratch.head) {
+            Ok(Some(request)) => break request,
+            Err(refusal) => return refuse(worker, link, io, alarm, scratch, started, refusal).await,
+            Ok(None) => {}
+        }
+        if !armed {
+            let timeout = http.request_headers_timeout.or(http.idle_timeout);
+            alarm.set(timeout.map(|timeout| started + timeout));
+            armed = true;
+        }
+        match alarm.guard(io.read(&mut scratch.input)).await {
+            Ok(Ok(1..)) => {}
+            Ok(_) | Err(_) => return Next::Close,
+        }
+    };
+    let Scratch { head, reply, input, back, out, forward } = scratch;
+    input.consume(request.consumed);
+    let mut source = Source::h1(io, input, request.length);
+    let mut responder = Responder::H1 {
+        io,
+        out,
+        version: head.version(),
+        keep_alive: request.keep_alive && !worker.is_draining(),
+        to_head: head.method() == "HEAD",
+        started: false,
+    };
+    let (upgrade, expects_continue) = (request.upgrade, request.expects_continue);
+    let mut x = Exchange { worker, link, alarm, head, reply, back, out: forward, upgrade, expects_continue };
+    let end = exchange::run(&mut x, started, &mut source, &mut responder).await;
+    source.release();
+    match (end, responder.keeps()) {
+        (End::Broken, _) => {
+            // The client must not take what it got for the whole.
+            if responder.has_started() {
+                io.abort();
+            }
+            Next::Close
+        }
+        (End::Complete, true) if source.is_done() => Next::Keep,
+        (End::Complete, _) => Next::Linger,
+    }
+}
+
+/// Answers a request that is none.
+async fn refuse(
+    worker: &Rc<Worker>,
+    link: &Link,
+    io: &Io,
+    alarm: &Alarm,
+    scratch: &mut Scratch,
+    started: Instant,
+    refusal: Refusal,
+) -> Next {
+    let Scratch { head, reply, input: _, back, out, forward } = scratch;
+    let mut responder =
+        Responder::H1 { io, out, version: Version::Http11, keep_alive: false, to_head: false, started: false };
+    let mut x =
+        Exchange { worker, link, alarm, head, reply, back, out: forward, upgrade: false, expects_continue: false };
+    let mut trace = Trace::new(started);
+    trace.details = format!("http1.codec_error: {refusal}").into();
+    let status = refusal.status();
+    let local = match &refusal {
+        Refusal::Redirect(path) => Local::new(status).location(path),
+        _ => {
+            trace.flags.set(Flag::DownstreamProtocolError);
+            Local::new(status).text(match status {
+                400 => "Bad Request",
+                431 => "Request Header Fields Too Large",
+                501 => "Not Implemented",
+                _ => "Upgrade Required",
+            })
+        }
+    };
+    local::answer(&mut x, &mut trace, &mut Source::Empty, &mut responder, local).await;
+    trace.tell(&x);
+    Next::Linger
+}
+
+/// Reads on for a while after the last answer: closing with unread bytes would reset the connection, and the client
+/// might lose the answer.
+async fn linger(io: &Io, alarm: &Alarm, scratch: &mut Scratch) {
+    alarm.set(Some(Instant::now() + LINGER));
+    let drain = async {
+        io.shutdown().await?;
+        let mut left = LINGER_BYTES;
+        loop {
+            scratch.input.clear();
+            match io.read(&mut scratch.input).await? {
+                0 => break,
+                count if count > left => break,
+                count => left -= count,
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    // Whatever happens, the connection is dropped next.
+    let _ = alarm.guard(drain).await;
+}

@@ -1,0 +1,102 @@
+//! Answers of our own.
+
+use super::{
+    exchange::{End, Exchange},
+    prepare,
+    respond::Responder,
+    trace::Trace,
+};
+use crate::{
+    config::RouteTable,
+    filter::edit_response,
+    h1::Length,
+    message::{Piece, Source},
+    route::Selected,
+};
+
+/// An answer of our own.
+pub(super) struct Local<'a> {
+    status: u16,
+    body: &'a [u8],
+    location: Option<&'a str>,
+    edits: Option<(&'a RouteTable, Selected<'a>)>,
+}
+
+impl<'a> Local<'a> {
+    /// An answer with that code, and nothing else.
+    pub(super) fn new(status: u16) -> Self {
+        Self { status, body: b"", location: None, edits: None }
+    }
+
+    /// With a text.
+    pub(super) fn text(self, text: &'a str) -> Self {
+        self.body(text.as_bytes())
+    }
+
+    /// With a body.
+    pub(super) fn body(mut self, body: &'a [u8]) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// With `location`.
+    pub(super) fn location(mut self, location: &'a str) -> Self {
+        self.location = Some(location);
+        self
+    }
+
+    /// With the edits of a route.
+    pub(super) fn edited(mut self, table: &'a RouteTable, selected: Selected<'a>) -> Self {
+        self.edits = Some((table, selected));
+        self
+    }
+}
+
+/// Answers a request ourselves.
+pub(super) async fn answer(
+    x: &mut Exchange<'_>,
+    trace: &mut Trace<'_>,
+    source: &mut Source<'_>,
+    responder: &mut Responder<'_>,
+    local: Local<'_>,
+) -> End {
+    trace.status = local.status;
+    // A body that nobody will read: what has arrived is dropped, for the rest the connection is closed.
+    while let Ok(Some(_)) = source.piece() {}
+    if !source.is_done() {
+        responder.close_after();
+    }
+    let reply = &mut *x.reply;
+    reply.clear();
+    reply.status = local.status;
+    if let Some(location) = local.location {
+        reply.fields.append("location", location.as_bytes());
+    }
+    // Codes that never have a body have no length either (RFC 9110 8.6).
+    if !matches!(local.status, 100..200 | 204 | 304) {
+        let mut digits = itoa::Buffer::new();
+        if !local.body.is_empty() {
+            reply.fields.append("content-length", digits.format(local.body.len()).as_bytes());
+            reply.fields.append("content-type", b"text/plain");
+        } else if responder.is_h1() {
+            reply.fields.append("content-length", b"0");
+        }
+    }
+    if let Some((table, selected)) = local.edits {
+        edit_response(table, selected, None, &mut reply.fields);
+    }
+    prepare::response(reply, x.link, x.worker);
+    x.alarm.set(Some(tokio::time::Instant::now() + std::time::Duration::from_secs(60)));
+    let write = async {
+        let mut sink = responder.head(x.reply, Length::Exact(local.body.len() as u64))?;
+        if !local.body.is_empty() {
+            sink.write(Piece::Lent(local.body)).await?;
+            trace.sent += local.body.len() as u64;
+        }
+        sink.end(None).await
+    };
+    match x.alarm.guard(write).await {
+        Ok(Ok(())) => End::Complete,
+        _ => End::Broken,
+    }
+}

@@ -1,0 +1,130 @@
+//! What is added to and removed from heads on their way, as Envoy's connection manager and router do.
+
+use super::Link;
+use crate::{
+    config::ServerHeader,
+    h1::strip_hop_by_hop,
+    head::{Fields, Head, Known, Reply},
+    worker::Worker,
+};
+use std::{fmt::Write, net::IpAddr};
+
+/// Prepares a request for policies and routes: hop-by-hop fields go, what strangers may not say goes, and what we know
+/// of the client is written.
+pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bool) {
+    let http = &link.chain.http;
+    let fields = head.fields_mut();
+    strip_hop_by_hop(fields, upgrade);
+    // 100 Continue is our own affair with the client.
+    fields.remove_if(|known, name, _| {
+        known == Known::Expect
+            || (known == Known::Envoy && http.use_remote_address)
+            || (!http.forward_client_cert && name == b"x-forwarded-client-cert")
+    });
+    let peer = link.conn.peer.ip();
+    let mut https = link.conn.tls;
+    let client = client_address(fields, peer, http.use_remote_address, http.trusted_hops);
+    if http.use_remote_address && !http.skip_xff_append {
+        append_forwarded_for(fields, peer);
+    }
+    let trusted = !http.use_remote_address || http.trusted_hops > 0;
+    match fields.get("x-forwarded-proto") {
+        Some(proto) if trusted => https = proto.eq_ignore_ascii_case(b"https"),
+        _ => fields.set("x-forwarded-proto", if https { b"https" } else { b"http" }),
+    }
+    if http.generate_request_id {
+        let keep = http.preserve_request_id || !http.use_remote_address;
+        if !(keep && fields.contains("x-request-id")) {
+            fields.set("x-request-id", &uuid(worker));
+        }
+    }
+    if let Some(via) = &http.via {
+        fields.append("via", via.as_bytes());
+    }
+    head.set_client(client, https);
+}
+
+/// Prepares a response for the client.
+pub(super) fn response(reply: &mut Reply, link: &Link, worker: &Worker) {
+    let http = &link.chain.http;
+    match &http.server {
+        ServerHeader::PassThrough => {}
+        ServerHeader::IfAbsent(_) if reply.fields.get_known(Known::Server).is_some() => {}
+        ServerHeader::IfAbsent(name) | ServerHeader::Overwrite(name) => reply.fields.set("server", name.as_bytes()),
+    }
+    if let Some(via) = &http.via {
+        reply.fields.append("via", via.as_bytes());
+    }
+    if reply.fields.get_known(Known::Date).is_none() {
+        worker.with_date(|date| reply.fields.append("date", date.as_bytes()));
+    }
+}
+
+/// The client's address: the peer, or what the last proxy that we trust wrote.
+fn client_address(fields: &Fields, peer: IpAddr, use_remote_address: bool, trusted_hops: u32) -> IpAddr {
+    let back = match (use_remote_address, trusted_hops) {
+        (true, 0) => return peer,
+        // The peer itself is the first trusted proxy.
+        (true, hops) => hops - 1,
+        (false, hops) => hops,
+    };
+    let Some(value) = fields.values("x-forwarded-for").last() else { return peer };
+    let address = value.rsplit(|&byte| byte == b',').nth(back as usize);
+    let address = address.and_then(|text| std::str::from_utf8(text.trim_ascii()).ok());
+    address.and_then(|text| text.parse().ok()).unwrap_or(peer)
+}
+
+/// Adds the peer to the last `x-forwarded-for`.
+fn append_forwarded_for(fields: &mut Fields, peer: IpAddr) {
+    let mut text = Text::<80>::default();
+    // An address has at most 45 characters.
+    let _ = write!(text, "{peer}");
+    match fields.get("x-forwarded-for") {
+        None => fields.append("x-forwarded-for", text.as_bytes()),
+        Some(_) => {
+            let mut joined: Vec<u8> = fields.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);
+            joined.push(b',');
+            joined.extend_from_slice(text.as_bytes());
+            fields.set("x-forwarded-for", &joined);
+        }
+    }
+}
+
+/// A random UUID, version 4.
+fn uuid(worker: &Worker) -> [u8; 36] {
+    let bits = (u128::from(worker.random()) << 64) | u128::from(worker.random());
+    let bits = bits & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+    let mut out = [b'-'; 36];
+    let places = (0..36).filter(|place| ![8, 13, 18, 23].contains(place));
+    for (digit, place) in places.enumerate() {
+        out[place] = b"0123456789abcdef"[(bits >> (124 - digit * 4)) as usize & 15];
+    }
+    out
+}
+
+/// A short text on the stack.
+struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+}
+
+impl<const N: usize> Text<N> {
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl<const N: usize> Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! A worker: one thread with a runtime, listeners, pools and buffers of its own. Nothing here is shared with another
+//! worker but what is finished: the configuration and the TLS settings.
+
+mod lend;
+
+pub(crate) use lend::Scratch;
+
+use crate::{
+    config::{Config, Shared},
+    io::Timer,
+    log::Record,
+    upstream::Clusters,
+};
+use base::tasks::Tasks;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::SystemTime,
+};
+
+/// What is told of every request that has ended; one for each worker, so that nothing is contended.
+pub trait Observer {
+    /// A request has ended on a connection of this manager.
+    fn ended(&self, http: &crate::config::HttpManager, record: &Record<'_>);
+}
+
+/// One worker's own state.
+pub(crate) struct Worker {
+    /// Its tasks.
+    pub(crate) tasks: Tasks,
+    /// Its deadlines.
+    pub(crate) timer: Timer,
+    /// Its view of clusters, with pools.
+    pub(crate) clusters: Clusters,
+    /// Who is told of requests.
+    pub(crate) observer: Box<dyn Observer>,
+    source: Shared,
+    current: RefCell<Rc<Arc<Config>>>,
+    lent: lend::Pool,
+    random: Cell<u64>,
+    draining: Cell<bool>,
+    date: RefCell<(u64, String)>,
+}
+
+impl Worker {
+    pub(crate) fn new(source: Shared, tasks: Tasks, observer: Box<dyn Observer>) -> Self {
+        let current = RefCell::new(Rc::new(source.load()));
+        Self {
+            tasks,
+            timer: Timer::new(),
+            clusters: Clusters::default(),
+            observer,
+            source,
+            current,
+            lent: lend::Pool::default(),
+            random: Cell::new(rand::random::<u64>() | 1),
+            draining: Cell::new(false),
+            date: RefCell::default(),
+        }
+    }
+
+    /// The configuration of this moment: held for one request, it doesn't change under it.
+    pub(crate) fn config(&self) -> Rc<Arc<Config>> {
+        let mut current = self.current.borrow_mut();
+        if self.source.is_newer(&current) {
+            *current = Rc::new(self.source.load());
+        }
+        current.clone()
+    }
+
+    /// A number to draw by; not for secrets (xorshift64*).
+    pub(crate) fn random(&self) -> u64 {
+        let mut state = self.random.get();
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        self.random.set(state);
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Buffers for one request.
+    pub(crate) fn lend(&self) -> Box<Scratch> {
+        self.lent.take()
+    }
+
+    /// Takes buffers back.
+    pub(crate) fn give_back(&self, scratch: Box<Scratch>) {
+        self.lent.give(scratch);
+    }
+
+    /// Whether connections are to end after the request under way.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// From now on connections end; idle ones at once.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        self.timer.fire_idle();
+    }
+
+    /// Calls `with` with the date for a `date` field (RFC 9110 5.6.7).
+    pub(crate) fn with_date(&self, with: impl FnOnce(&str)) {
+        let now = SystemTime::now();
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut date = self.date.borrow_mut();
+        if date.0 != second || date.1.is_empty() {
+            *date = (second, httpdate::fmt_http_date(now));
+        }
+        with(&date.1);
+    }
+}
