@@ -31,14 +31,19 @@ const GRACE: Duration = Duration::from_secs(730 * 24 * 3600);
 /// How long an old root stays trusted after its successor began: the longest life of a certificate, and a day.
 const WINDOW: Duration = MAX_TTL.saturating_add(DAY);
 
+/// How many roots are trusted at once. Verifiers go up six certificates (webpki) to ten, so the way down to the oldest
+/// root must be shorter.
+const MOST_ROOTS: usize = 5;
+
 /// The file's content.
 pub(crate) struct RootFile {
     path: PathBuf,
     key: PrivateKeyDer<'static>,
     /// Self-signed, the newest first: the key's own.
     roots: Vec<CertificateDer<'static>>,
-    /// The newest root's key, certified by the root before it.
-    cross: Option<CertificateDer<'static>>,
+    /// The key of each root but the oldest, certified by the root before it, in the order of `roots`. They are the
+    /// way from the newest root down to whichever a peer knows.
+    cross: Vec<CertificateDer<'static>>,
 }
 
 impl RootFile {
@@ -50,7 +55,7 @@ impl RootFile {
             Err(RootError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
                 std::fs::create_dir_all(dir).map_err(|error| RootError::File { path: dir.to_owned(), error })?;
                 let new = NewRoot::make(organization, now).map_err(|why| failed(&path, why))?;
-                let first = Self { path, key: new.key, roots: vec![new.certificate], cross: None };
+                let first = Self { path, key: new.key, roots: vec![new.certificate], cross: Vec::new() };
                 first.save()?;
                 Ok(first)
             }
@@ -60,13 +65,13 @@ impl RootFile {
 
     fn parse(path: PathBuf, pem: &[u8]) -> Result<Self, RootError> {
         let key = private_key(&path, pem)?;
-        let (mut roots, mut cross) = (Vec::new(), None);
+        let (mut roots, mut cross) = (Vec::new(), Vec::new());
         for certificate in certificates(&path, pem)? {
             let parsed = x509::Certificate::parse(&certificate).map_err(|why| failed(&path, why))?;
             if parsed.is_self_issued() {
                 roots.push(certificate);
             } else {
-                cross = Some(certificate);
+                cross.push(certificate);
             }
         }
         Ok(Self { path, key, roots, cross })
@@ -75,50 +80,62 @@ impl RootFile {
     /// The authority that signs with the newest root.
     pub fn authority(&self, now: SystemTime) -> Result<Authority, RootError> {
         let failed = |error| RootError::Authority { path: self.path.clone(), error };
-        // The cross certificate has the newest root's name and key: as the first of the chain it is what we send, and
-        // whoever trusts the newest root stops before it.
-        let chain = match (&self.cross, self.roots.first()) {
-            (Some(cross), _) => vec![cross.clone()],
-            (None, Some(root)) => vec![root.clone()],
-            (None, None) => return Err(failed(AuthorityError::NoCertificate)),
-        };
+        // The first cross certificate has the newest root's name and key. Whoever trusts a root stops before the
+        // certificate that leads away from it.
+        let root = self.roots.first().ok_or_else(|| failed(AuthorityError::NoCertificate))?;
+        let chain = if self.cross.is_empty() { vec![root.clone()] } else { self.cross.clone() };
         Authority::new(&self.key, chain, self.roots.clone(), now).map_err(failed)
     }
 
-    /// The file after a change that is due: a new root because this one nears its end, or without a root whose time
-    /// is over.
+    /// The file after the changes that are due, if any: without roots whose time is over, and with a new root if the
+    /// newest nears its end.
     pub fn next(&self, organization: &str, now: SystemTime) -> Result<Option<Self>, RootError> {
+        let mut next = None;
+        // Each step either drops roots or makes one that is not due for years.
+        while let Some(step) = next.as_ref().unwrap_or(self).step(organization, now)? {
+            next = Some(step);
+        }
+        Ok(next)
+    }
+
+    fn step(&self, organization: &str, now: SystemTime) -> Result<Option<Self>, RootError> {
         let mut parsed = Vec::with_capacity(self.roots.len());
         for root in &self.roots {
             parsed.push(x509::Certificate::parse(root).map_err(|why| failed(&self.path, why))?);
         }
-        if parsed.first().is_some_and(|newest| newest.not_after < now + GRACE) {
-            return self.rotated(organization, now).map(Some);
-        }
+        // Room is made first.
         let over = parsed.windows(2).position(|pair| pair[0].not_before + WINDOW < now || pair[1].not_after < now);
-        Ok(over.map(|newer| Self {
-            path: self.path.clone(),
-            key: self.key.clone_key(),
-            roots: self.roots[..=newer].to_vec(),
-            // It leads to the second root; if that one goes, it goes.
-            cross: self.cross.clone().filter(|_| newer > 0),
-        }))
+        if let Some(newer) = over {
+            return Ok(Some(Self {
+                path: self.path.clone(),
+                key: self.key.clone_key(),
+                roots: self.roots[..=newer].to_vec(),
+                cross: self.cross.iter().take(newer).cloned().collect(),
+            }));
+        }
+        let due = parsed.first().is_some_and(|newest| newest.not_after < now + GRACE);
+        due.then(|| self.rotated(organization, now)).transpose()
     }
 
     /// The file with a new root on top.
     pub fn rotated(&self, organization: &str, now: SystemTime) -> Result<Self, RootError> {
+        if self.roots.len() >= MOST_ROOTS {
+            return Err(RootError::TooSoon(MOST_ROOTS));
+        }
         let new = NewRoot::make(organization, now).map_err(|why| failed(&self.path, why))?;
         let old = self.roots.first().ok_or_else(|| failed(&self.path, "it holds no root"))?;
         let old = x509::Certificate::parse(old).map_err(|why| failed(&self.path, why))?;
         let signer = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, self.key.secret_der())
             .map_err(|error| failed(&self.path, error))?;
-        // A root that has ended can carry no trust: then nobody trusts it, and nobody needs it.
-        let cross = (old.not_after > now)
-            .then(|| new.certify(&old.subject, old.key_id.as_deref(), &signer, now, old.not_after))
-            .transpose()
-            .map_err(|why| failed(&self.path, why))?;
-        let roots = std::iter::once(new.certificate).chain(self.roots.iter().cloned()).collect();
-        Ok(Self { path: self.path.clone(), key: new.key, roots, cross })
+        let (path, key) = (self.path.clone(), new.key.clone_key());
+        if old.not_after <= now {
+            // A root that has ended carries no trust, and nobody needs it.
+            return Ok(Self { path, key, roots: vec![new.certificate], cross: Vec::new() });
+        }
+        let cross = new.certify(&old.subject, old.key_id.as_deref(), &signer, now, old.not_after);
+        let cross = cross.map_err(|why| failed(&self.path, why))?;
+        let on_top = |first, rest: &[_]| std::iter::once(first).chain(rest.iter().cloned()).collect();
+        Ok(Self { path, key, roots: on_top(new.certificate, &self.roots), cross: on_top(cross, &self.cross) })
     }
 
     /// Writes the file, whole or not at all, for its owner's eyes only.

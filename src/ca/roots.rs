@@ -48,6 +48,8 @@ pub enum RootError {
     },
     /// The root in use is missing from the new trust bundle.
     RootDropped(PathBuf),
+    /// So many roots of our own are still trusted that there is no room for one more.
+    TooSoon(usize),
     /// A plug-in root is rotated by its owner.
     NotOurs,
 }
@@ -64,6 +66,9 @@ impl fmt::Display for RootError {
                  certificates were renewed, or restart to cut over at once",
                 path.display()
             ),
+            Self::TooSoon(roots) => {
+                write!(f, "{roots} roots are still in use: the oldest is given up 91 days after it was replaced")
+            }
             Self::NotOurs => f.write_str("a plug-in root is rotated by whoever keeps its directory"),
         }
     }

@@ -62,16 +62,19 @@ fn roots_may_be_rotated_faster_than_they_retire() {
     let dir = tempfile::tempdir().unwrap();
     let roots = own(dir.path(), now());
     let first = roots.authority();
-    for day in 1..4 {
+    for day in 1..5 {
         roots.rotate(now() + DAY * day).unwrap();
     }
+    assert!(matches!(roots.rotate(now() + DAY * 5), Err(RootError::TooSoon(5))));
     let last = roots.authority();
-    assert_eq!(last.roots().len(), 4);
+    assert_eq!(last.roots().len(), 5);
+    assert!(trusted_by(&first, &last, now() + DAY * 4), "who knows only the first root");
     assert!(trusted_by(&last, &first, now() + DAY * 4));
     let over = now() + MAX_TTL + DAY * 3 + Duration::from_secs(3600);
     assert!(roots.refresh(over).unwrap(), "two have gone");
-    assert_eq!(roots.authority().roots(), &last.roots()[..2]);
-    assert_eq!(roots.authority().intermediates().len(), 1);
+    assert_eq!(roots.authority().roots(), &last.roots()[..3]);
+    assert_eq!(roots.authority().intermediates().len(), 2);
+    assert!(trusted_by(&roots.authority(), &roots.authority(), over));
 }
 
 #[test]
@@ -83,6 +86,9 @@ fn a_root_near_its_end_is_replaced_by_itself_even_if_the_end_was_slept_through()
     assert_eq!(roots.authority().roots().len(), 2);
 
     let late = now() + DAY * 20_000;
+    assert!(roots.refresh(late).unwrap());
+    assert_eq!(roots.authority().roots().len(), 1);
+    let late = late + DAY * 20_000;
     let woken = own(dir.path(), late).authority();
     assert!(trusted_by(&woken, &woken, late));
     assert_eq!(own(dir.path(), late).authority().roots().len(), 1);

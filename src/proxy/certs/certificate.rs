@@ -38,6 +38,8 @@ struct Parts {
     key: String,
     /// PEM: leaf, intermediates one each, the roots together as the last.
     chain: Vec<String>,
+    /// When it came, in seconds since 1970.
+    received: u64,
 }
 
 /// Why a certificate is not taken.
@@ -82,13 +84,19 @@ impl fmt::Display for CertificateError {
 impl std::error::Error for CertificateError {}
 
 impl Certificate {
-    /// Checks what an authority sent (or what was kept of it) for our key.
+    /// Checks what an authority sent for our key.
     pub(crate) fn new(
         key: String,
         chain: Vec<String>,
         identity: &Identity,
         now: SystemTime,
     ) -> Result<Self, CertificateError> {
+        let received = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self::check(Parts { key, chain, received }, identity, now)
+    }
+
+    fn check(parts: Parts, identity: &Identity, now: SystemTime) -> Result<Self, CertificateError> {
+        let Parts { key, chain, received } = &parts;
         let malformed = |error: &dyn fmt::Display| CertificateError::Malformed(error.to_string());
         let [sent @ .., bundle] = &chain[..] else {
             return Err(CertificateError::Malformed("wanted a certificate and roots, saw nothing".into()));
@@ -108,8 +116,9 @@ impl Certificate {
         let private = any_supported_type(&private).map_err(|error| malformed(&error))?;
         let certified = CertifiedKey::new(certificates, private);
         certified.keys_match().map_err(|_| CertificateError::OtherKey)?;
-        let renew_at = schedule::renewal(not_before, not_after);
-        Ok(Self { parts: Parts { key, chain }, certified: Arc::new(certified), roots, not_before, not_after, renew_at })
+        let received = UNIX_EPOCH + Duration::from_secs((*received).min(u32::MAX.into()));
+        let renew_at = schedule::renewal(received.max(not_before).min(now), not_after);
+        Ok(Self { parts, certified: Arc::new(certified), roots, not_before, not_after, renew_at })
     }
 
     /// The chain and the key, as TLS wants them.
@@ -144,9 +153,8 @@ impl Certificate {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(CertificateError::File(error)),
         };
-        let Parts { key, chain } =
-            serde_json::from_slice(&text).map_err(|error| CertificateError::Malformed(error.to_string()))?;
-        Self::new(key, chain, identity, now).map(Some)
+        let parts = serde_json::from_slice(&text).map_err(|error| CertificateError::Malformed(error.to_string()))?;
+        Self::check(parts, identity, now).map(Some)
     }
 
     /// Keeps it in the directory, whole or not at all, for its owner's eyes only.

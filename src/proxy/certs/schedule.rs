@@ -6,11 +6,14 @@ use std::time::{Duration, SystemTime};
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// When to renew a certificate: at half of its life, give or take 15 percent of it. Then 10,000 proxies that started
-/// in one second renew at no more than 1.7 times their mean rate.
-pub(crate) fn renewal(not_before: SystemTime, not_after: SystemTime) -> SystemTime {
-    let life = not_after.duration_since(not_before).unwrap_or_default();
-    not_before + life.mul_f64(rand::rng().random_range(0.35..0.65))
+/// The least time between two renewals: a certificate with seconds to live must not make its holder spin.
+const LEAST_LIFE: Duration = Duration::from_secs(1);
+
+/// When to renew a certificate: at half of the life that it had left when it was received, give or take 15 percent of
+/// that. Then 10,000 proxies that started in one second renew at no more than 1.7 times their mean rate.
+pub(crate) fn renewal(received: SystemTime, not_after: SystemTime) -> SystemTime {
+    let life = not_after.duration_since(received).unwrap_or_default();
+    received + life.mul_f64(rand::rng().random_range(0.35..0.65)).max(LEAST_LIFE)
 }
 
 /// How long to wait after each failure: twice as long each time up to a limit, and of that between half and all.
