@@ -5,6 +5,8 @@
 //! An input that fails is written to `target/fuzz/` and named.
 
 mod mutate;
+mod resources;
+mod streams;
 mod targets;
 
 use mutate::Mutator;
@@ -36,10 +38,11 @@ fn main() -> ExitCode {
     let seed = env::var("FUZZ_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(clock);
     let names: Vec<String> = env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     println!("FUZZ_SEED={seed}");
+    let targets = targets::all();
     // A panic is reported with its input below; its usual message would drown the table.
     std::panic::set_hook(Box::new(|_| {}));
     let (mut total, mut failed) = (0, false);
-    for target in targets::all() {
+    for target in targets {
         if !names.is_empty() && !names.iter().any(|name| target.name.contains(name.as_str())) {
             continue;
         }

@@ -1,6 +1,6 @@
-//! The targets: what reads a stranger's bytes, and what must always be true of it.
+//! The targets: what reads a stranger's bytes, and what must always be true of it. Those of xDS have files of their own.
 
-use crate::{Target, files};
+use crate::{Target, files, resources, streams};
 use model::{Identity, TrustDomain};
 use proxy::{
     h1::{Decoder, Length, Limits, Scan, Step, parse_request, parse_response},
@@ -11,7 +11,10 @@ use std::{path::Path, time::Duration, time::SystemTime};
 
 /// All of them.
 pub fn all() -> Vec<Target> {
-    vec![manifest(), csr(), token(), request(), response(), body()]
+    let mut all = vec![manifest(), csr(), token(), request(), response(), body()];
+    all.push(target("resource", resources::seeds(), resources::run));
+    all.push(target("stream", streams::seeds(), streams::run()));
+    all
 }
 
 fn target(name: &'static str, seeds: Vec<Vec<u8>>, run: impl Fn(&[u8]) + 'static) -> Target {
