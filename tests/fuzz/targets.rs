@@ -9,13 +9,17 @@ use proxy::{
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::{path::Path, time::Duration, time::SystemTime};
 
-/// All of them.
-pub fn all() -> Vec<Target> {
-    let mut all = vec![manifest(), csr(), token(), request(), response(), body()];
-    all.push(target("resource", resources::seeds(), resources::run));
-    all.push(target("stream", streams::seeds(), streams::run()));
-    all
-}
+/// All of them: a name and how it is made.
+pub const ALL: [(&str, fn() -> Target); 8] = [
+    ("manifest", manifest),
+    ("csr", csr),
+    ("token", token),
+    ("request", request),
+    ("response", response),
+    ("body", body),
+    ("resource", || target("resource", resources::seeds(), resources::run)),
+    ("stream", || target("stream", streams::seeds(), streams::run())),
+];
 
 fn target(name: &'static str, seeds: Vec<Vec<u8>>, run: impl Fn(&[u8]) + 'static) -> Target {
     Target { name, seeds, run: Box::new(run) }
