@@ -1,0 +1,141 @@
+//! Bad input heals: each wrong thing gets a clear error or its condition, all else keeps serving and updating, and
+//! after the fix the object works without a restart. The real programs, driven by files, ports and pages.
+
+#[path = "bad_input/bench.rs"]
+mod bench;
+#[path = "bad_input/cases.rs"]
+mod cases;
+#[path = "bad_input/strangers.rs"]
+mod strangers;
+
+use anyhow::{Context, Result, ensure};
+use bench::{Bench, LIMIT, good};
+use std::{fs, os::unix::fs::symlink, time::Duration};
+use tests::{
+    http::{Call, call},
+    objects,
+    place::{Place, program},
+    process::{Process, eventually},
+};
+
+#[tokio::test]
+async fn objects_that_are_wrong_say_so_and_heal() -> Result<()> {
+    let mut bench = Bench::start().await?;
+    for case in cases::all()? {
+        bench.check(&case).await.with_context(|| format!("case: {}", case.name))?;
+    }
+    bench.end().await
+}
+
+#[tokio::test]
+async fn files_that_are_no_files_hurt_no_others() -> Result<()> {
+    let mut bench = Bench::start().await?;
+    let aside = bench.place.make("aside")?;
+    let objects = bench.place.make("objects")?;
+    fs::create_dir(objects.join("directory.yaml"))?;
+    symlink(aside.join("nowhere"), objects.join("dangling.yaml"))?;
+    fs::write(objects.join("binary.yaml"), [0, 159, 146, 150, 0, 255])?;
+    fs::write(objects.join("huge.yaml"), "")?;
+    fs::File::options().write(true).open(objects.join("huge.yaml"))?.set_len(1 << 30)?;
+    fs::write(objects.join("deep.yaml"), "[".repeat(100_000))?;
+    let laughs = (1..30).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}, *a{0}]\n", n - 1)).collect::<String>();
+    fs::write(objects.join("laughs.yaml"), format!("a0: &a0 [x]\n{laughs}"))?;
+    for file in ["binary.yaml", "huge.yaml", "deep.yaml", "laughs.yaml"] {
+        bench.says(&[file]).await?;
+    }
+    bench.still_updates().await?;
+    for file in ["dangling.yaml", "binary.yaml", "huge.yaml", "deep.yaml", "laughs.yaml"] {
+        fs::remove_file(objects.join(file))?;
+    }
+    fs::remove_dir(objects.join("directory.yaml"))?;
+    bench.says_nothing_of("yaml").await?;
+    bench.end().await
+}
+
+#[tokio::test]
+async fn files_that_come_and_go_while_they_are_read_lose_nothing() -> Result<()> {
+    let mut bench = Bench::start().await?;
+    let objects = bench.place.make("objects")?;
+    let route = objects::route("flicker", "flicker.example", &[("a", 1)]);
+    for turn in 0..300 {
+        let file = objects.join(format!("flicker-{}.yaml", turn % 7));
+        // Written in place, in pieces: a reader may see any of them.
+        fs::write(&file, &route[..route.len() / 2])?;
+        if turn % 3 == 0 {
+            fs::write(&file, &route)?;
+        }
+        fs::remove_file(&file)?;
+        tokio::time::sleep(Duration::from_millis(u64::from(turn % 5 == 0))).await;
+    }
+    bench.says_nothing_of("flicker").await?;
+    bench.still_updates().await?;
+    bench.write("flicker.yaml", &route)?;
+    bench.answers(&Call::get("flicker.example", "/"), 200).await?;
+    bench.end().await
+}
+
+#[tokio::test]
+async fn a_port_in_use_stops_a_program_with_its_name_and_a_listener_until_it_is_free() -> Result<()> {
+    let mut bench = Bench::start().await?;
+    // The control plane's own port: it can't start, and says which address.
+    let taken = bench.control.plaintext();
+    let arguments = format!(
+        "xds {} --listen {taken} --data {}",
+        bench.place.make("objects")?.display(),
+        bench.place.make("second")?.display()
+    );
+    let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+    let mut second = Process::start("second", &program("windlass")?, &arguments, &bench.place.make("logs")?)?;
+    let status =
+        eventually("the second control plane gives up", LIMIT, async || second.exit().context("it runs")).await?;
+    ensure!(status.code() == Some(1), "{status}");
+    ensure!(second.output().contains(&taken.to_string()), "{}", second.output());
+
+    // A Gateway's port on the proxy's address: the listener waits, the others serve.
+    let blocker = tokio::net::TcpListener::bind(bench.proxy.at(8080)).await?;
+    let two = format!("{}  - {{name: more, port: 8080, protocol: HTTP}}\n", objects::GATEWAY);
+    bench.write("all.yaml", &two)?;
+    bench.says(&["Gateway default/gw", "Programmed=False", &bench.proxy.at(8080).to_string()]).await?;
+    bench.still_updates().await?;
+    drop(blocker);
+    eventually("the listener opens", LIMIT, async || {
+        let answer = call(bench.proxy.at(8080), &good()).await?;
+        ensure!(answer.status == 200, "{}", answer.status);
+        Ok(())
+    })
+    .await?;
+    bench.says(&["Gateway default/gw", "Programmed=True"]).await?;
+    bench.end().await
+}
+
+#[tokio::test]
+async fn strangers_get_a_code_and_change_nothing() -> Result<()> {
+    let mut bench = Bench::start().await?;
+    strangers::all(&bench).await?;
+    bench.still_updates().await?;
+    bench.end().await
+}
+
+#[tokio::test]
+async fn a_plug_in_authority_that_does_not_fit_is_refused_by_name() -> Result<()> {
+    let place = Place::take()?;
+    let (objects, authority) = (place.make("objects")?, place.make("authority")?);
+    let one = tests::tls::certificate(&["ca".into()])?;
+    let other = tests::tls::certificate(&["ca".into()])?;
+    for (file, content) in [("ca-cert.pem", &one.chain), ("ca-key.pem", &other.key), ("root-cert.pem", &one.chain)] {
+        let arguments = format!(
+            "xds {} --listen {} --data {} --ca {}",
+            objects.display(),
+            place.control(15_012),
+            place.make("data")?.display(),
+            authority.display()
+        );
+        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+        let mut process = Process::start("authority", &program("windlass")?, &arguments, &place.make("logs")?)?;
+        let status = eventually("it gives up", LIMIT, async || process.exit().context("it runs")).await?;
+        ensure!(status.code() == Some(1), "{status}");
+        ensure!(process.output().contains(file), "wanted {file} in: {}", process.output());
+        fs::write(authority.join(file), content)?;
+    }
+    Ok(())
+}
