@@ -16,6 +16,7 @@ pub mod head;
 mod io;
 pub mod log;
 mod message;
+pub mod metrics;
 pub mod plane;
 pub mod route;
 mod serve;

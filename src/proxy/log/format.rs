@@ -166,6 +166,8 @@ fn object(fields: &[(Arc<str>, JsonValue)], record: &Record<'_>, out: &mut Strin
 trait Sink {
     fn text(&mut self, value: Option<&str>);
     fn number(&mut self, value: Option<u64>);
+    /// Text that may hold quotes.
+    fn sentence(&mut self, value: Option<&str>);
 }
 
 struct Text<'a>(&'a mut String);
@@ -178,6 +180,13 @@ impl Sink for Text<'_> {
     fn number(&mut self, value: Option<u64>) {
         match value {
             Some(number) => drop(write!(self.0, "{number}")),
+            None => self.0.push('-'),
+        }
+    }
+
+    fn sentence(&mut self, value: Option<&str>) {
+        match value {
+            Some(text) => drop(write!(self.0, "{}", Escaped(text))),
             None => self.0.push('-'),
         }
     }
@@ -198,6 +207,10 @@ impl Sink for Json<'_> {
             Some(number) => drop(write!(self.0, "{number}")),
             None => self.0.push_str("null"),
         }
+    }
+
+    fn sentence(&mut self, value: Option<&str>) {
+        self.text(value);
     }
 }
 
@@ -265,7 +278,7 @@ impl Part {
             Part::PeerUri => out.text(record.peer_uri),
             Part::Route => out.text(record.route),
             Part::VirtualHost => out.text(record.virtual_host),
-            Part::Denied => out.text(record.denied.map(ToString::to_string).as_deref()),
+            Part::Denied => out.sentence(record.denied.map(ToString::to_string).as_deref()),
         }
     }
 }

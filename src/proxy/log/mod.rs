@@ -3,7 +3,9 @@
 mod flags;
 mod format;
 mod record;
+mod writer;
 
 pub use flags::{Flag, Flags};
 pub use format::{Format, FormatError, JsonValue};
 pub use record::{Lookup, Record};
+pub use writer::{Lines, Writer};

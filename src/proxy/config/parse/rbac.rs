@@ -10,7 +10,7 @@ use proto::envoy::{
     envoy::{
         config::{
             core::v3::TypedExtensionConfig,
-            rbac::v3::{self as pb, permission, principal, rbac::Action},
+            rbac::v3::{self as pb, MetadataSource, permission, principal, rbac::Action},
         },
         extensions::{
             filters::http::rbac::v3::Rbac as Filter, path::r#match::uri_template::v3::UriTemplateMatchConfig,
@@ -97,7 +97,9 @@ fn permission(at: &At<'_>, message: pb::Permission, depth: u32) -> Result<Permis
         }
         Rule::UriTemplate(template) => Permission::Template(uri_template(&at.field("uri_template"), template)?),
         Rule::Metadata(metadata) => Permission::Metadata { invert: self::metadata(&metadata) },
-        Rule::SourcedMetadata(_) => return at.field("sourced_metadata").fail("this proxy doesn't support this field"),
+        Rule::SourcedMetadata(sourced) => {
+            Permission::Metadata { invert: sourced_metadata(&at.field("sourced_metadata"), sourced)? }
+        }
         Rule::Matcher(_) => return at.field("matcher").fail("this proxy doesn't support this field"),
     })
 }
@@ -131,8 +133,8 @@ fn principal(at: &At<'_>, message: pb::Principal, depth: u32) -> Result<Principa
         Identifier::UrlPath(path) => Principal::Path(url_path(&at.field("url_path"), path)?),
         Identifier::Metadata(metadata) => Principal::Metadata { invert: self::metadata(&metadata) },
         Identifier::FilterState(_) => return at.field("filter_state").fail("this proxy doesn't support this field"),
-        Identifier::SourcedMetadata(_) => {
-            return at.field("sourced_metadata").fail("this proxy doesn't support this field");
+        Identifier::SourcedMetadata(sourced) => {
+            Principal::Metadata { invert: sourced_metadata(&at.field("sourced_metadata"), sourced)? }
         }
         Identifier::Custom(_) => return at.field("custom").fail("this proxy doesn't support this field"),
     })
@@ -142,6 +144,14 @@ fn principal(at: &At<'_>, message: pb::Principal, depth: u32) -> Result<Principa
 /// what is absent, whatever it asks for, and an inverted one does.
 fn metadata(matcher: &MetadataMatcher) -> bool {
     matcher.invert
+}
+
+fn sourced_metadata(at: &At<'_>, message: pb::SourcedMetadata) -> Result<bool, Fault> {
+    take!(at, message => pb::SourcedMetadata { metadata_matcher, metadata_source } moot {} refuse {});
+    match MetadataSource::try_from(metadata_source) {
+        Ok(MetadataSource::Dynamic) => Ok(metadata(&at.want("metadata_matcher", metadata_matcher)?)),
+        _ => at.field("metadata_source").fail("wanted DYNAMIC"),
+    }
 }
 
 fn url_path(at: &At<'_>, message: PathMatcher) -> Result<StringMatch, Fault> {
