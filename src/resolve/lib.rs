@@ -22,6 +22,7 @@ mod class;
 mod endpoints;
 mod gateway;
 mod grant;
+mod inputs;
 mod isolation;
 mod listener;
 mod parent;
@@ -33,7 +34,9 @@ mod service;
 mod status;
 mod virtual_host;
 
-use engine::{Engine, Input, Table};
+pub use inputs::Inputs;
+
+use engine::{Engine, Table};
 use model::{
     CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy, Status,
     VirtualHost, VirtualHostKey,
@@ -65,21 +68,6 @@ impl Default for Settings {
     }
 }
 
-/// The tables of Kubernetes objects, written from outside. Keys are those of the objects.
-#[derive(Clone, Copy)]
-#[allow(missing_docs, reason = "the names say it all")]
-pub struct Inputs {
-    pub namespaces: Input<ObjectKey, api::Namespace>,
-    pub gateway_classes: Input<ObjectKey, api::GatewayClass>,
-    pub gateways: Input<ObjectKey, api::Gateway>,
-    pub http_routes: Input<ObjectKey, api::HttpRoute>,
-    pub reference_grants: Input<ObjectKey, api::ReferenceGrant>,
-    pub services: Input<ObjectKey, api::Service>,
-    pub endpoint_slices: Input<ObjectKey, api::EndpointSlice>,
-    pub secrets: Input<ObjectKey, api::Secret>,
-    pub authorization_policies: Input<ObjectKey, api::AuthorizationPolicy>,
-}
-
 /// A namespace and a service account in it, as a certificate or a token proves them.
 pub type Account = (Arc<str>, Arc<str>);
 
@@ -92,8 +80,6 @@ pub struct Tables {
     pub gateways: Table<ObjectKey, ()>,
     /// Listeners that may be programmed.
     pub listeners: Table<ListenerKey, Listener>,
-    /// `(gateway, port)` to the names of its listeners.
-    pub ports: Table<(ObjectKey, u16), Arc<str>>,
     /// Virtual hosts, one row each.
     pub virtual_hosts: Table<VirtualHostKey, VirtualHost>,
     /// Clusters by name, one for each port of each Service.
@@ -117,17 +103,7 @@ pub struct Tables {
 /// Declares all tables.
 pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let settings = Arc::new(settings);
-    let inputs = Inputs {
-        namespaces: engine.input("Namespace"),
-        gateway_classes: engine.input("GatewayClass"),
-        gateways: engine.input("Gateway"),
-        http_routes: engine.input("HTTPRoute"),
-        reference_grants: engine.input("ReferenceGrant"),
-        services: engine.input("Service"),
-        endpoint_slices: engine.input("EndpointSlice"),
-        secrets: engine.input("Secret"),
-        authorization_policies: engine.input("AuthorizationPolicy"),
-    };
+    let inputs = Inputs::declare(engine);
     let grants = grant::declare(engine, &inputs);
     let certificates = certificate::declare(engine, &inputs);
     let services = service::declare(engine, &inputs, &settings);
@@ -144,7 +120,6 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         inputs,
         gateways: gateways.accepted,
         listeners: listeners.listeners,
-        ports: listeners.ports,
         virtual_hosts: hosts.virtual_hosts,
         clusters: services.clusters,
         endpoints,

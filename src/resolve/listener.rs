@@ -18,8 +18,6 @@ pub(crate) struct Listeners {
     pub(crate) resolved: Table<ListenerKey, Resolved>,
     /// Those that may be programmed.
     pub(crate) listeners: Table<ListenerKey, Listener>,
-    /// `(gateway, port)` to the names of its listeners.
-    pub(crate) ports: Table<(ObjectKey, u16), Arc<str>>,
 }
 
 /// A listener with its references followed.
@@ -53,10 +51,7 @@ pub(crate) fn declare(
         let usable = rows.iter().filter_map(|resolved| resolved.listener.clone());
         usable.map(|listener| (key.clone(), listener)).take(1).collect()
     });
-    let ports = engine.derive("gateway ports", &listeners, |_, key, rows| {
-        rows.iter().map(|listener| ((key.gateway.clone(), listener.port), key.name.clone())).collect()
-    });
-    Listeners { resolved, listeners, ports }
+    Listeners { resolved, listeners }
 }
 
 fn resolve(

@@ -1,0 +1,69 @@
+//! Where Kubernetes objects go in.
+
+use api::{Kind, Object};
+use engine::{Batch, Engine, Input};
+use model::ObjectKey;
+
+/// The tables of Kubernetes objects, written from outside. Keys are those of the objects.
+#[derive(Clone, Copy)]
+#[allow(missing_docs, reason = "the names say it all")]
+pub struct Inputs {
+    pub namespaces: Input<ObjectKey, api::Namespace>,
+    pub gateway_classes: Input<ObjectKey, api::GatewayClass>,
+    pub gateways: Input<ObjectKey, api::Gateway>,
+    pub http_routes: Input<ObjectKey, api::HttpRoute>,
+    pub reference_grants: Input<ObjectKey, api::ReferenceGrant>,
+    pub services: Input<ObjectKey, api::Service>,
+    pub endpoint_slices: Input<ObjectKey, api::EndpointSlice>,
+    pub secrets: Input<ObjectKey, api::Secret>,
+    pub authorization_policies: Input<ObjectKey, api::AuthorizationPolicy>,
+}
+
+impl Inputs {
+    pub(crate) fn declare(engine: &mut Engine) -> Self {
+        Self {
+            namespaces: engine.input("Namespace"),
+            gateway_classes: engine.input("GatewayClass"),
+            gateways: engine.input("Gateway"),
+            http_routes: engine.input("HTTPRoute"),
+            reference_grants: engine.input("ReferenceGrant"),
+            services: engine.input("Service"),
+            endpoint_slices: engine.input("EndpointSlice"),
+            secrets: engine.input("Secret"),
+            authorization_policies: engine.input("AuthorizationPolicy"),
+        }
+    }
+
+    /// Notes in a batch that an object is there, or is there anew.
+    pub fn set(&self, batch: &mut Batch, object: Object) {
+        let metadata = object.metadata();
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let key = ObjectKey::new(namespace, metadata.name.as_deref().unwrap_or_default());
+        match object {
+            Object::Namespace(object) => batch.set(&self.namespaces, key, object),
+            Object::GatewayClass(object) => batch.set(&self.gateway_classes, key, object),
+            Object::Gateway(object) => batch.set(&self.gateways, key, object),
+            Object::HttpRoute(object) => batch.set(&self.http_routes, key, object),
+            Object::ReferenceGrant(object) => batch.set(&self.reference_grants, key, object),
+            Object::Service(object) => batch.set(&self.services, key, object),
+            Object::EndpointSlice(object) => batch.set(&self.endpoint_slices, key, object),
+            Object::Secret(object) => batch.set(&self.secrets, key, object),
+            Object::AuthorizationPolicy(object) => batch.set(&self.authorization_policies, key, object),
+        }
+    }
+
+    /// Notes in a batch that an object is gone.
+    pub fn remove(&self, batch: &mut Batch, kind: Kind, key: ObjectKey) {
+        match kind {
+            Kind::Namespace => batch.remove(&self.namespaces, key),
+            Kind::GatewayClass => batch.remove(&self.gateway_classes, key),
+            Kind::Gateway => batch.remove(&self.gateways, key),
+            Kind::HttpRoute => batch.remove(&self.http_routes, key),
+            Kind::ReferenceGrant => batch.remove(&self.reference_grants, key),
+            Kind::Service => batch.remove(&self.services, key),
+            Kind::EndpointSlice => batch.remove(&self.endpoint_slices, key),
+            Kind::Secret => batch.remove(&self.secrets, key),
+            Kind::AuthorizationPolicy => batch.remove(&self.authorization_policies, key),
+        }
+    }
+}
