@@ -1,3 +1,21 @@
-//! The control plane: sources, engine, serve, status
+//! The control plane: sources, engine, serve, status.
+//!
+//! [`Control::start`] puts the rooms together: files are read into an inbox, one thread owns the engine and publishes
+//! what follows, the ports serve it, and what the proxies answer becomes part of the statuses.
 
+pub mod admin;
+mod metrics;
+mod objects;
+mod pipeline;
+mod scopes;
+mod serve;
 pub mod source;
+mod start;
+mod status;
+
+pub use metrics::{Metrics, VERSION};
+pub use objects::Objects;
+pub use pipeline::{Pipeline, Sinks};
+pub use scopes::{Account, Accounts};
+pub use start::{Control, Options, StartError};
+pub use status::{Board, Client, Refused};

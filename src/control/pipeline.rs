@@ -1,0 +1,154 @@
+//! The engine and its one owner: takes changes, commits them, publishes what follows.
+
+use crate::{
+    metrics::Metrics,
+    objects::Objects,
+    scopes::{Account, Accounts},
+    source::{Changes, Inbox, Work},
+    status::Board,
+};
+use api::{Kind, Object, ObjectId};
+use base::ready::Barrier;
+use engine::{Batch, Engine, Output};
+use model::{ObjectKey, ObjectRef, Status};
+use proto::{Resource, ResourceKey};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+use xds::Publisher;
+
+/// Where results go.
+#[derive(Clone)]
+pub struct Sinks {
+    /// Resources.
+    pub publisher: Publisher,
+    /// Statuses.
+    pub board: Board,
+    /// The service accounts of proxies.
+    pub accounts: Accounts,
+    /// The objects in use.
+    pub objects: Objects,
+    /// Counts and times.
+    pub metrics: Metrics,
+}
+
+/// The engine with its tables.
+pub struct Pipeline {
+    engine: Engine,
+    inputs: resolve::Inputs,
+    resources: Output<ResourceKey, Resource>,
+    statuses: Output<ObjectRef, Status>,
+    accounts: Output<Account, ObjectKey>,
+    sinks: Sinks,
+}
+
+impl Pipeline {
+    /// Declares all tables.
+    pub fn new(resolve: resolve::Settings, translate: translate::Settings, threads: usize, sinks: Sinks) -> Self {
+        let mut engine = Engine::with_threads(threads);
+        let tables = resolve::declare(&mut engine, resolve);
+        let inputs = translate::Inputs {
+            gateways: tables.gateways,
+            listeners: tables.listeners,
+            virtual_hosts: tables.virtual_hosts,
+            clusters: tables.clusters,
+            endpoints: tables.endpoints,
+            gateway_clusters: tables.gateway_clusters,
+            certificates: tables.certificates,
+            policies: tables.policies,
+        };
+        let resources = translate::declare(&mut engine, inputs, translate);
+        let resources = engine.output(&resources);
+        let statuses = engine.output(&tables.statuses);
+        let accounts = engine.output(&tables.gateway_accounts);
+        Self { engine, inputs: tables.inputs, resources, statuses, accounts, sinks }
+    }
+
+    /// Works until the inbox is closed. The barrier is passed when everything that there was at the start is published.
+    pub fn run(mut self, inbox: &Inbox, first: Barrier) {
+        let mut first = Some(first);
+        while let Some(work) = inbox.take() {
+            // A panic is a bug in a table's function. What it was to compute stays dirty and is tried again with the
+            // next commit; everything else goes on.
+            if catch_unwind(AssertUnwindSafe(|| self.commit(work))).is_err() {
+                tracing::error!("a change could not be computed; it is tried again with the next one");
+            }
+            if let Some(first) = first.take() {
+                first.pass();
+            }
+        }
+    }
+
+    /// Commits one piece of work and publishes what follows.
+    pub fn commit(&mut self, work: Work) {
+        let Work { changes, since, endpoints } = work;
+        let start = Instant::now();
+        let Sinks { publisher, board, accounts, objects, metrics } = self.sinks.clone();
+        metrics.committing(start.duration_since(since), endpoints);
+        self.count(&changes);
+        metrics.services(objects.change(&changes, Kind::Service));
+        let mut batch = Batch::new();
+        for (id, object) in changes {
+            edit(&mut batch, &self.inputs, id, object);
+        }
+        let changes = self.engine.commit(batch);
+        let first = |rows: engine::Rows<Resource>| rows.first().map(|resource| Resource::clone(resource));
+        let resources: Vec<_> = changes.of(&self.resources).map(|(key, rows)| (key.clone(), first(rows))).collect();
+        let scopes: BTreeSet<_> = resources.iter().map(|(key, _)| key.scope.clone()).collect();
+        accounts.change(changes.of(&self.accounts).map(|(account, gateways)| {
+            (account.clone(), gateways.iter().map(|gateway| ObjectKey::clone(gateway)).collect())
+        }));
+        let count = resources.len();
+        let generation = publisher.publish(resources);
+        if !scopes.is_empty() {
+            board.published(scopes, generation, since);
+        }
+        board.decide(changes.of(&self.statuses).map(|(object, rows)| (object.clone(), rows.first().cloned())).collect());
+        metrics.committed(start.elapsed());
+        tracing::debug!(generation, resources = count, took = ?start.elapsed(), "committed");
+    }
+
+    fn count(&self, changes: &Changes) {
+        for (id, object) in changes {
+            self.sinks.metrics.event(&id.kind, if object.is_some() { "update" } else { "delete" });
+        }
+        self.sinks.metrics.validated(changes.values().flatten().count());
+    }
+}
+
+/// One edit of an input table.
+fn edit(batch: &mut Batch, inputs: &resolve::Inputs, id: ObjectId, object: Option<Object>) {
+    let key = ObjectKey::new(id.namespace, id.name);
+    match object {
+        Some(Object::Namespace(object)) => batch.set(&inputs.namespaces, key, object),
+        Some(Object::GatewayClass(object)) => batch.set(&inputs.gateway_classes, key, object),
+        Some(Object::Gateway(object)) => batch.set(&inputs.gateways, key, object),
+        Some(Object::HttpRoute(object)) => batch.set(&inputs.http_routes, key, object),
+        Some(Object::ReferenceGrant(object)) => batch.set(&inputs.reference_grants, key, object),
+        Some(Object::Service(object)) => batch.set(&inputs.services, key, object),
+        Some(Object::EndpointSlice(object)) => batch.set(&inputs.endpoint_slices, key, object),
+        Some(Object::Secret(object)) => batch.set(&inputs.secrets, key, object),
+        Some(Object::AuthorizationPolicy(object)) => batch.set(&inputs.authorization_policies, key, object),
+        None => remove(batch, inputs, &id.kind, key),
+    }
+}
+
+fn remove(batch: &mut Batch, inputs: &resolve::Inputs, kind: &Arc<str>, key: ObjectKey) {
+    let kind = Kind::ALL.iter().copied().find(|known| known.as_str() == &**kind);
+    match kind {
+        Some(Kind::Namespace) => batch.remove(&inputs.namespaces, key),
+        Some(Kind::GatewayClass) => batch.remove(&inputs.gateway_classes, key),
+        Some(Kind::Gateway) => batch.remove(&inputs.gateways, key),
+        Some(Kind::HttpRoute) => batch.remove(&inputs.http_routes, key),
+        Some(Kind::ReferenceGrant) => batch.remove(&inputs.reference_grants, key),
+        Some(Kind::Service) => batch.remove(&inputs.services, key),
+        Some(Kind::EndpointSlice) => batch.remove(&inputs.endpoint_slices, key),
+        Some(Kind::Secret) => batch.remove(&inputs.secrets, key),
+        Some(Kind::AuthorizationPolicy) => batch.remove(&inputs.authorization_policies, key),
+        // Sources give only objects of known kinds.
+        None => {}
+    }
+}

@@ -1,0 +1,156 @@
+//! Which proxy may see which Gateway's resources.
+
+use arc_swap::ArcSwap;
+use model::{Identity, ObjectKey};
+use proto::{
+    Scope,
+    ads::{Node, value::Kind},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tonic::Status;
+use xds::server::Authorize;
+
+/// Namespace and service account.
+pub type Account = (Arc<str>, Arc<str>);
+
+/// The service accounts of the Gateways' proxies. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct Accounts(Arc<ArcSwap<BTreeMap<Account, BTreeSet<ObjectKey>>>>);
+
+impl Accounts {
+    /// Takes new states of accounts; one without Gateways is nobody's. Only one caller at a time.
+    pub(crate) fn change(&self, changes: impl Iterator<Item = (Account, BTreeSet<ObjectKey>)>) {
+        let mut changes = changes.peekable();
+        if changes.peek().is_none() {
+            return;
+        }
+        let mut accounts = BTreeMap::clone(&self.0.load());
+        for (account, gateways) in changes {
+            match gateways.is_empty() {
+                true => accounts.remove(&account),
+                false => accounts.insert(account, gateways),
+            };
+        }
+        self.0.store(Arc::new(accounts));
+    }
+
+    /// The account of a Gateway's proxies, if the Gateway is one of ours.
+    pub fn of(&self, gateway: &ObjectKey) -> Option<Account> {
+        self.0.load().iter().find(|(_, gateways)| gateways.contains(gateway)).map(|(account, _)| account.clone())
+    }
+}
+
+/// For the port with TLS: a proxy sees the Gateway that its certificate belongs to, whatever its node says; a node that
+/// says something else is refused.
+pub struct ByIdentity(pub Accounts);
+
+impl Authorize for ByIdentity {
+    fn scope(&self, peer: Option<&str>, node: &Node) -> Result<Scope, Status> {
+        let Some(peer) = peer else {
+            return Err(Status::unauthenticated("wanted a client certificate or a bearer token, saw neither"));
+        };
+        let identity: Identity = peer.parse().map_err(|error| Status::unauthenticated(format!("{error}")))?;
+        if let Some(namespace) = node_namespace(&node.id).filter(|namespace| *namespace != &*identity.namespace) {
+            let message = format!("node {:?} says namespace {namespace:?}, its certificate is of {identity}", short(&node.id));
+            return Err(Status::permission_denied(message));
+        }
+        let accounts = self.0.0.load();
+        let gateways = accounts.get(&(identity.namespace.clone(), identity.service_account.clone()));
+        let gateways: Vec<&ObjectKey> = gateways.into_iter().flatten().collect();
+        let wanted = metadata_gateway(node);
+        let found = match (&wanted, gateways.as_slice()) {
+            (Some(wanted), gateways) => gateways.iter().find(|gateway| **gateway == wanted).copied(),
+            (None, [only]) => Some(*only),
+            (None, _) => None,
+        };
+        found.map(|gateway| Scope::gateway(&gateway.namespace, &gateway.name)).ok_or_else(|| match wanted {
+            Some(wanted) => Status::permission_denied(format!("{identity} is not of Gateway {wanted}")),
+            None => Status::permission_denied(format!("{identity} is of no Gateway that is programmed here")),
+        })
+    }
+}
+
+/// For the port without TLS: a proxy sees the Gateway that its node names. Whoever can reach the port can see all.
+pub struct ByMetadata;
+
+impl Authorize for ByMetadata {
+    fn scope(&self, _: Option<&str>, node: &Node) -> Result<Scope, Status> {
+        match metadata_gateway(node) {
+            Some(gateway) => Ok(Scope::gateway(&gateway.namespace, &gateway.name)),
+            None => Err(Status::invalid_argument("wanted node metadata GATEWAY: \"<namespace>/<name>\", it is missing")),
+        }
+    }
+}
+
+/// `GATEWAY: "ns/name"` of a node's metadata.
+fn metadata_gateway(node: &Node) -> Option<ObjectKey> {
+    match node.metadata.as_ref()?.fields.get("GATEWAY")?.kind.as_ref()? {
+        Kind::StringValue(text) => {
+            let (namespace, name) = text.split_once('/')?;
+            Some(ObjectKey::new(namespace, name))
+        }
+        _ => None,
+    }
+}
+
+/// The namespace in `<type>~<ip>~<pod>.<ns>~<ns>.svc.<domain>`.
+fn node_namespace(id: &str) -> Option<&str> {
+    let mut parts = id.split('~').skip(2);
+    let (pod, domain) = (parts.next()?, parts.next()?);
+    let of_domain = domain.split('.').next().filter(|namespace| !namespace.is_empty());
+    of_domain.or_else(|| pod.rsplit_once('.').map(|(_, namespace)| namespace))
+}
+
+/// Foreign text, cut for a message.
+fn short(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::ads::{Struct, Value};
+
+    fn node(id: &str, gateway: Option<&str>) -> Node {
+        let value = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
+        let fields = gateway.map(|gateway| ("GATEWAY".to_owned(), value(gateway))).into_iter().collect();
+        Node { id: id.into(), metadata: Some(Struct { fields }), ..Node::default() }
+    }
+
+    #[test]
+    fn a_proxy_sees_what_its_certificate_says() {
+        let accounts = Accounts::default();
+        let key = |name: &str| ObjectKey::new("n", name);
+        let known = [
+            (("n".into(), "g-c".into()), BTreeSet::from([key("g")])),
+            (("n".into(), "a-b-c".into()), BTreeSet::from([key("a"), key("a-b")])),
+        ];
+        accounts.change(known.into_iter());
+        assert_eq!(accounts.of(&key("g")), Some(("n".into(), "g-c".into())));
+        let authorize = ByIdentity(accounts);
+        let (g, ab) = ("spiffe://cluster.local/ns/n/sa/g-c", "spiffe://cluster.local/ns/n/sa/a-b-c");
+        let id = "router~127.0.0.1~g.n~n.svc.cluster.local";
+        for (peer, node, wanted) in [
+            (Some(g), node(id, None), Ok("gateway/n/g")),
+            (Some(g), node(id, Some("n/g")), Ok("gateway/n/g")),
+            (Some(g), node("whatever", None), Ok("gateway/n/g")),
+            (Some(g), node(id, Some("n/other")), Err("is not of Gateway n/other")),
+            (Some(g), node("router~127.0.0.1~g.x~x.svc.cluster.local", None), Err("says namespace \"x\"")),
+            (Some(ab), node(id, None), Err("is of no Gateway")),
+            (Some(ab), node(id, Some("n/a-b")), Ok("gateway/n/a-b")),
+            (Some("spiffe://cluster.local/ns/n/sa/x"), node(id, None), Err("is of no Gateway")),
+            (Some("nonsense"), node(id, None), Err("saw \"nonsense\"")),
+            (None, node(id, Some("n/g")), Err("saw neither")),
+        ] {
+            let found = authorize.scope(peer, &node);
+            match (found, wanted) {
+                (Ok(scope), Ok(wanted)) => assert_eq!(&*scope.0, wanted),
+                (Err(status), Err(wanted)) => assert!(status.message().contains(wanted), "{status}"),
+                (found, wanted) => panic!("{peer:?} {node:?}: {found:?}, wanted {wanted:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Who asks for resources over TLS: the holder of the connection's certificate, otherwise of a bearer token.
+
+use ca::{Peer, TokenError, TokenVerifier};
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Service, http},
+    server::NamedService,
+};
+use xds::server::PeerIdentity;
+
+/// Puts the identity into the extensions of a request before the service sees it.
+#[derive(Clone)]
+pub struct Authenticate<S> {
+    service: S,
+    tokens: Arc<dyn TokenVerifier>,
+}
+
+impl<S> Authenticate<S> {
+    pub fn new(service: S, tokens: Arc<dyn TokenVerifier>) -> Self {
+        Self { service, tokens }
+    }
+}
+
+impl<S: NamedService> NamedService for Authenticate<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for Authenticate<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        // The one that was polled ready must be the one that is called.
+        let clone = self.service.clone();
+        let mut service = std::mem::replace(&mut self.service, clone);
+        let tokens = self.tokens.clone();
+        Box::pin(async move {
+            match identify(&request, &*tokens).await {
+                Ok(Some(identity)) => {
+                    request.extensions_mut().insert(identity);
+                }
+                Ok(None) => {}
+                Err(status) => return Ok(status.into_http()),
+            }
+            service.call(request).await
+        })
+    }
+}
+
+/// The caller, or none if he shows nothing. Proof that doesn't hold is an error, not nothing.
+async fn identify(request: &http::Request<Body>, tokens: &dyn TokenVerifier) -> Result<Option<PeerIdentity>, Status> {
+    if let Some(identity) = request.extensions().get::<Peer>().and_then(|peer| peer.identity.as_ref()) {
+        return Ok(Some(PeerIdentity(identity.to_string().into())));
+    }
+    let header = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(header) = header else { return Ok(None) };
+    let token = match header.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+        _ => return Err(Status::unauthenticated("wanted a bearer token in authorization, saw something else")),
+    };
+    match tokens.verify(token, SystemTime::now()).await {
+        Ok(identity) => Ok(Some(PeerIdentity(identity.to_string().into()))),
+        Err(error) => {
+            tracing::info!(%error, "a stream was asked for without proof of an identity");
+            Err(match error {
+                TokenError::Unavailable(_) => Status::unavailable("request authenticate failure: try again"),
+                _ => Status::unauthenticated("request authenticate failure"),
+            })
+        }
+    }
+}

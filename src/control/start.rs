@@ -1,0 +1,190 @@
+//! Starting a control plane.
+
+use crate::{
+    Accounts, Board, Metrics, Objects, Pipeline, Sinks, admin, serve,
+    source::{self, Inbox, Watch},
+};
+use base::{ready::Readiness, tasks::Tasks};
+use ca::{BootstrapTokens, Ca};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::net::TcpListener;
+use xds::Publisher;
+
+/// How to run a control plane.
+pub struct Options {
+    /// Files and directories of objects.
+    pub paths: Vec<PathBuf>,
+    /// Whether to follow their changes.
+    pub follow: bool,
+    /// Where the CA keeps its root, and the secret of bootstrap tokens.
+    pub data: PathBuf,
+    /// Somebody else's key and certificates, instead of a root of our own.
+    pub plug_in_ca: Option<PathBuf>,
+    /// What the installation decides once.
+    pub resolve: resolve::Settings,
+    /// What the data planes are told.
+    pub translate: translate::Settings,
+    /// xDS and certificates over TLS.
+    pub xds: SocketAddr,
+    /// xDS without TLS or identities.
+    pub plaintext: Option<SocketAddr>,
+    /// The admin page.
+    pub admin: Option<SocketAddr>,
+    /// Threads that compute large changes.
+    pub threads: usize,
+}
+
+/// Why a control plane could not be started.
+#[derive(Debug)]
+pub enum StartError {
+    /// No certificate authority.
+    Ca(ca::OpenError),
+    /// No secret for bootstrap tokens.
+    Tokens(ca::RootError),
+    /// A port can't be had.
+    Bind {
+        /// For what.
+        what: &'static str,
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The files can't be read at all.
+    Source(io::Error),
+    /// The system gives no thread.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ca(error) => write!(f, "certificate authority: {error}"),
+            Self::Tokens(error) => write!(f, "bootstrap tokens: {error}"),
+            Self::Bind { what, address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{what}: port {} of {} is in use by another process: stop it, or choose another port", address.port(), address.ip())
+            }
+            Self::Bind { what, address, error } => write!(f, "{what}: {address} can't be bound: {error}"),
+            Self::Source(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "no thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running control plane. It ends when its group of tasks drains, and its files are no longer followed when it is
+/// dropped.
+pub struct Control {
+    /// xDS and certificates over TLS.
+    pub xds: SocketAddr,
+    /// xDS without TLS.
+    pub plaintext: Option<SocketAddr>,
+    /// The admin page.
+    pub admin: Option<SocketAddr>,
+    /// Statuses and proxies.
+    pub board: Board,
+    /// The objects in use, and problems of what was read.
+    pub objects: Objects,
+    /// The service accounts of the Gateways' proxies.
+    pub accounts: Accounts,
+    /// Makes and checks bootstrap tokens.
+    pub tokens: Arc<BootstrapTokens>,
+    /// The certificate authority.
+    pub ca: Arc<Ca>,
+    /// What is published.
+    pub publisher: Publisher,
+    inbox: Inbox,
+    _watch: Watch,
+}
+
+impl Control {
+    /// Starts everything; returns when the ports are bound and all files were read once. `readiness` gets a barrier
+    /// that is passed when what follows from them is published; until then the proxies' ports accept connections and
+    /// let them wait.
+    ///
+    /// # Errors
+    /// If something essential is missing. Bad objects are no errors.
+    pub async fn start(
+        options: Options, tasks: &Tasks, metrics: &base::metrics::Metrics, readiness: &Readiness,
+    ) -> Result<Self, StartError> {
+        let Options { paths, follow, data, plug_in_ca, resolve, translate, xds, plaintext, admin, threads } = options;
+        let ca_options = ca::Options { plug_in: plug_in_ca, ..ca::Options::new(&data) };
+        let ca = metrics.register(|registry| Ca::open(ca_options, registry)).map_err(StartError::Ca)?;
+        let (ca, tokens) = (Arc::new(ca), Arc::new(BootstrapTokens::open(&data).map_err(StartError::Tokens)?));
+        let (xds, xds_at) = bind("xDS over TLS", xds).await?;
+        let plaintext = bind_maybe("xDS in plaintext", plaintext).await?;
+        let admin = bind_maybe("the admin page", admin).await?;
+
+        let ours = Metrics::default();
+        ours.register(metrics);
+        let publisher = Publisher::default();
+        let board = Board::new(publisher.clone(), ours.clone());
+        let (accounts, objects, inbox) = (Accounts::default(), Objects::default(), Inbox::default());
+        let sinks = Sinks {
+            publisher: publisher.clone(),
+            board: board.clone(),
+            accounts: accounts.clone(),
+            objects: objects.clone(),
+            metrics: ours.clone(),
+        };
+        let first = readiness.barrier("configuration");
+        let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
+        base::tasks::thread("engine", move || pipeline.run(&work, first)).map_err(StartError::Thread)?;
+
+        let (seen, counts) = (objects.clone(), ours.clone());
+        let tell = Box::new(move |problems: Vec<api::Problem>| {
+            counts.problems(problems.len());
+            seen.set_problems(problems);
+        });
+        let files = inbox.clone();
+        let watch = source::watch(paths, follow, files, tell).map_err(StartError::Source)?;
+
+        serve::secure(xds, ca.clone(), tokens.clone(), accounts.clone(), publisher.clone(), board.clone(), tasks);
+        let plaintext_at = plaintext.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = plaintext {
+            serve::plaintext(listener, publisher.clone(), board.clone(), tasks);
+        }
+        let admin_at = admin.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = admin {
+            let (metrics, readiness) = (metrics.clone(), readiness.clone());
+            let (board, objects, publisher) = (board.clone(), objects.clone(), publisher.clone());
+            admin::serve(listener, admin::Pages { readiness, metrics, ours, board, objects, publisher }, tasks);
+        }
+        Ok(Self {
+            xds: xds_at,
+            plaintext: plaintext_at,
+            admin: admin_at,
+            board,
+            objects,
+            accounts,
+            tokens,
+            ca,
+            publisher,
+            inbox,
+            _watch: watch,
+        })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind { what, address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+async fn bind_maybe(
+    what: &'static str, address: Option<SocketAddr>,
+) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match address {
+        Some(address) => bind(what, address).await.map(Some),
+        None => Ok(None),
+    }
+}

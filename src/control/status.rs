@@ -1,0 +1,199 @@
+//! What became of every object: verdicts of resolution, and whether the proxies took what follows from them.
+//!
+//! `Programmed` is True only after every connected proxy of the Gateway acknowledged the newest generation of its
+//! resources; a refusal makes it False with the proxy's words. Who asks for a status gets it put together then.
+
+use crate::metrics::Metrics;
+use api::ObjectId;
+use model::{Condition, ObjectKey, ObjectRef, Status, Verdict};
+use proto::{Scope, TypeUrl};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+use tokio::sync::watch;
+use xds::{Feedback, Observe, Outcome, Publisher};
+
+/// Statuses, and the proxies that they depend on. Cloning shares it.
+#[derive(Clone)]
+pub struct Board(Arc<Shared>);
+
+struct Shared {
+    publisher: Publisher,
+    metrics: Metrics,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    verdicts: BTreeMap<ObjectRef, Arc<Status>>,
+    clients: BTreeMap<Scope, BTreeMap<Arc<str>, Client>>,
+    /// When the change came that led to a scope's newest generation.
+    published: BTreeMap<Scope, (u64, Instant)>,
+}
+
+/// One connected proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// It has everything up to this generation of its scope; 0 is nothing yet.
+    pub acked: u64,
+    /// What it refused, and why.
+    pub refused: BTreeMap<(TypeUrl, Arc<str>), Refused>,
+}
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The version that was refused.
+    pub version: String,
+    /// The proxy's words.
+    pub error: String,
+}
+
+impl Board {
+    /// A board without objects and proxies.
+    pub fn new(publisher: Publisher, metrics: Metrics) -> Self {
+        Self(Arc::new(Shared { publisher, metrics, state: Mutex::default(), changed: watch::Sender::new(0) }))
+    }
+
+    /// Takes the verdicts of a commit, whose resources have been published already: in the other order `Programmed`
+    /// could be True for a moment before anybody had them.
+    pub fn decide(&self, verdicts: Vec<(ObjectRef, Option<Arc<Status>>)>) {
+        if verdicts.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        for (object, status) in verdicts {
+            match status {
+                Some(status) => state.verdicts.insert(object, status),
+                None => state.verdicts.remove(&object),
+            };
+        }
+        drop(state);
+        self.change();
+    }
+
+    /// Notes that scopes have a new generation, and when the change that led to it came.
+    pub fn published(&self, scopes: impl IntoIterator<Item = Scope>, generation: u64, since: Instant) {
+        let mut state = self.state();
+        for scope in scopes {
+            state.published.insert(scope, (generation, since));
+        }
+        drop(state);
+        self.change();
+    }
+
+    /// Every status, in the order of kind, namespace and name.
+    pub fn statuses(&self) -> BTreeMap<ObjectRef, Status> {
+        let state = self.state();
+        let whole = |(object, verdict): (&ObjectRef, &Arc<Status>)| (object.clone(), self.whole(&state, object, verdict));
+        state.verdicts.iter().map(whole).collect()
+    }
+
+    /// The status of one object.
+    pub fn status(&self, id: &ObjectId) -> Option<Status> {
+        let object = ObjectRef::new(id.kind.clone(), ObjectKey::new(id.namespace.clone(), id.name.clone()));
+        let state = self.state();
+        state.verdicts.get(&object).map(|verdict| self.whole(&state, &object, verdict))
+    }
+
+    /// The connected proxies by scope.
+    pub fn clients(&self) -> BTreeMap<Scope, BTreeMap<Arc<str>, Client>> {
+        self.state().clients.clone()
+    }
+
+    /// A number that rises whenever a status may have changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    fn whole(&self, state: &State, object: &ObjectRef, verdict: &Status) -> Status {
+        let mut status = verdict.clone();
+        if &*object.kind == "Gateway" {
+            let scope = Scope::gateway(&object.key.namespace, &object.key.name);
+            let programmed = programmed(state.clients.get(&scope), self.0.publisher.generation(&scope));
+            let lists = status.listeners.iter_mut().map(|listener| &mut listener.conditions);
+            for condition in std::iter::once(&mut status.conditions).chain(lists).flatten() {
+                if condition.kind == "Programmed" && condition.verdict.holds.is_none() {
+                    *condition = programmed.clone();
+                }
+            }
+        }
+        status
+    }
+
+    fn change(&self) {
+        self.0.changed.send_modify(|number| *number += 1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in the lock panics half-way through a change.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The condition of a Gateway whose proxies are these, and whose newest generation is that.
+fn programmed(clients: Option<&BTreeMap<Arc<str>, Client>>, generation: u64) -> Condition {
+    const KIND: &str = "Programmed";
+    let Some(clients) = clients.filter(|clients| !clients.is_empty()) else {
+        return Condition::no(KIND, "Pending", "no proxy of this Gateway is connected");
+    };
+    let refusals = clients.iter().flat_map(|(client, state)| state.refused.iter().map(move |refusal| (client, refusal)));
+    if let Some((client, ((type_url, name), refused))) = refusals.into_iter().next() {
+        let what = type_url.as_str().rsplit('.').next().unwrap_or_default();
+        return Condition::no(KIND, "Invalid", format!("{client} refuses {what} {name}: {}", refused.error));
+    }
+    let behind = clients.values().filter(|client| client.acked < generation).count();
+    if behind > 0 {
+        let message = format!("{behind} of {} proxies have not acknowledged it yet", clients.len());
+        return Condition { kind: KIND, verdict: Verdict { holds: Some(false), reason: "Pending", message } };
+    }
+    Condition::yes(KIND, "Programmed")
+}
+
+impl Observe for Board {
+    fn observe(&self, Feedback { scope, client, outcome }: Feedback) {
+        let metrics = &self.0.metrics;
+        let mut state = self.state();
+        let newest = state.published.get(&scope).copied();
+        let clients = state.clients.entry(scope.clone()).or_default();
+        match outcome {
+            Outcome::Connected => {
+                clients.insert(client, Client::default());
+                metrics.clients(1);
+            }
+            Outcome::Disconnected => {
+                if clients.remove(&client).is_some() {
+                    metrics.clients(-1);
+                }
+                if clients.is_empty() {
+                    state.clients.remove(&scope);
+                }
+            }
+            Outcome::Acked { generation } => {
+                let client = clients.entry(client).or_default();
+                if let Some((newest, since)) = newest
+                    && (client.acked + 1..=generation).contains(&newest)
+                {
+                    metrics.converged(since.elapsed());
+                }
+                client.acked = client.acked.max(generation);
+            }
+            Outcome::Nacked { type_url, name, version, error } => {
+                tracing::warn!(%client, %type_url, name = &*name, %error, "a proxy refuses a resource");
+                metrics.rejected(type_url);
+                clients.entry(client).or_default().refused.insert((type_url, name), Refused { version, error });
+            }
+            Outcome::Recovered { type_url, name } => {
+                clients.entry(client).or_default().refused.remove(&(type_url, name));
+            }
+        }
+        drop(state);
+        self.change();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+use super::*;
+use proto::{Resource, ResourceKey};
+
+fn feedback(board: &Board, client: &str, outcome: Outcome) {
+    board.observe(Feedback { scope: Scope::gateway("n", "g"), client: client.into(), outcome });
+}
+
+fn shown(board: &Board) -> String {
+    let status = board.statuses().into_values().next().unwrap();
+    status.conditions[0].to_string()
+}
+
+#[test]
+fn programmed_waits_for_every_proxy_and_tells_refusals() {
+    let publisher = Publisher::default();
+    let board = Board::new(publisher.clone(), Metrics::default());
+    let publish = |bytes: &'static [u8]| {
+        let key = ResourceKey { scope: Scope::gateway("n", "g"), type_url: TypeUrl::Cluster, name: "c".into() };
+        publisher.publish(vec![(key, Some(Resource::from_bytes(bytes.into())))])
+    };
+    let first = publish(b"1");
+    let unknown = Condition { kind: "Programmed", verdict: Verdict { holds: None, reason: "Pending", message: String::new() } };
+    let verdict = Status { observed_generation: 1, conditions: vec![unknown], ..Status::default() };
+    board.decide(vec![(ObjectRef::new("Gateway", ObjectKey::new("n", "g")), Some(Arc::new(verdict)))]);
+    assert_eq!(shown(&board), "Programmed=False (Pending): no proxy of this Gateway is connected");
+
+    feedback(&board, "a", Outcome::Connected);
+    feedback(&board, "b", Outcome::Connected);
+    feedback(&board, "a", Outcome::Acked { generation: first });
+    assert_eq!(shown(&board), "Programmed=False (Pending): 1 of 2 proxies have not acknowledged it yet");
+    feedback(&board, "b", Outcome::Acked { generation: first });
+    assert_eq!(shown(&board), "Programmed=True (Programmed)");
+
+    let second = publish(b"2");
+    assert_eq!(shown(&board), "Programmed=False (Pending): 2 of 2 proxies have not acknowledged it yet");
+    let (type_url, name) = (TypeUrl::Cluster, Arc::<str>::from("c"));
+    let (version, error) = ("v".to_owned(), "no such field".to_owned());
+    feedback(&board, "a", Outcome::Nacked { type_url, name: name.clone(), version, error });
+    feedback(&board, "b", Outcome::Acked { generation: second });
+    assert_eq!(shown(&board), "Programmed=False (Invalid): a refuses Cluster c: no such field");
+
+    let third = publish(b"3");
+    feedback(&board, "a", Outcome::Recovered { type_url, name });
+    feedback(&board, "a", Outcome::Acked { generation: third });
+    feedback(&board, "b", Outcome::Disconnected);
+    assert_eq!(shown(&board), "Programmed=True (Programmed)");
+    feedback(&board, "a", Outcome::Disconnected);
+    assert_eq!(shown(&board), "Programmed=False (Pending): no proxy of this Gateway is connected");
+}
