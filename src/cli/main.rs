@@ -1,2 +1,54 @@
-//! The `windlass` command.
-fn main() {}
+//! The `windlass` command: a list of subcommands, each of which owns its flags.
+//!
+//! Exit codes: 0 success, 1 it could not be done (why is on standard error), 2 the command line is wrong.
+
+mod envoy_bootstrap;
+mod flags;
+mod output;
+mod proxy_config;
+mod run;
+mod version;
+mod xds;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Windlass: an Envoy-compatible control plane with its own proxy, for Gateway API and Istio's policies.
+#[derive(Parser)]
+#[command(name = "windlass", version = control::VERSION, max_term_width = 110)]
+#[command(after_help = "Exit codes: 0 success; 1 it could not be done, why is on standard error; 2 the command line is wrong.\n\
+    Logs go to standard error; RUST_LOG=debug shows more.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Xds(xds::Xds),
+    EnvoyBootstrap(envoy_bootstrap::EnvoyBootstrap),
+    ProxyConfig(proxy_config::ProxyConfig),
+    Version(version::Version),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(command) => command.main(),
+        Command::Xds(command) => command.main(),
+        Command::EnvoyBootstrap(command) => command.main(),
+        Command::ProxyConfig(command) => command.main(),
+        Command::Version(command) => command.main(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("windlass: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -11,7 +11,7 @@ use api::{Kind, Object, ObjectId};
 use base::ready::Barrier;
 use engine::{Batch, Engine, Output};
 use model::{ObjectKey, ObjectRef, Status};
-use proto::{Resource, ResourceKey};
+use proto::Resource;
 use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -39,7 +39,7 @@ pub struct Sinks {
 pub struct Pipeline {
     engine: Engine,
     inputs: resolve::Inputs,
-    resources: Output<ResourceKey, Resource>,
+    resources: translate::Outputs,
     statuses: Output<ObjectRef, Status>,
     accounts: Output<Account, ObjectKey>,
     sinks: Sinks,
@@ -60,8 +60,7 @@ impl Pipeline {
             certificates: tables.certificates,
             policies: tables.policies,
         };
-        let resources = translate::declare(&mut engine, inputs, translate);
-        let resources = engine.output(&resources);
+        let resources = translate::declare(&mut engine, translate, inputs);
         let statuses = engine.output(&tables.statuses);
         let accounts = engine.output(&tables.gateway_accounts);
         Self { engine, inputs: tables.inputs, resources, statuses, accounts, sinks }
@@ -95,8 +94,9 @@ impl Pipeline {
             edit(&mut batch, &self.inputs, id, object);
         }
         let changes = self.engine.commit(batch);
-        let first = |rows: engine::Rows<Resource>| rows.first().map(|resource| Resource::clone(resource));
-        let resources: Vec<_> = changes.of(&self.resources).map(|(key, rows)| (key.clone(), first(rows))).collect();
+        let owned = |resource: Arc<Resource>| Arc::unwrap_or_clone(resource);
+        let resources: Vec<_> =
+            self.resources.changes(&changes).map(|(key, resource)| (key.clone(), resource.map(owned))).collect();
         let scopes: BTreeSet<_> = resources.iter().map(|(key, _)| key.scope.clone()).collect();
         accounts.change(changes.of(&self.accounts).map(|(account, gateways)| {
             (account.clone(), gateways.iter().map(|gateway| ObjectKey::clone(gateway)).collect())

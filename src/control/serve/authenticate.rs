@@ -51,9 +51,9 @@ where
         // The one that was polled ready must be the one that is called.
         let clone = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, clone);
-        let tokens = self.tokens.clone();
+        let (tokens, proof) = (self.tokens.clone(), Proof::of(&request));
         Box::pin(async move {
-            match identify(&request, &*tokens).await {
+            match proof.verify(&*tokens).await {
                 Ok(Some(identity)) => {
                     request.extensions_mut().insert(identity);
                 }
@@ -65,25 +65,45 @@ where
     }
 }
 
-/// The caller, or none if he shows nothing. Proof that doesn't hold is an error, not nothing.
-async fn identify(request: &http::Request<Body>, tokens: &dyn TokenVerifier) -> Result<Option<PeerIdentity>, Status> {
-    if let Some(identity) = request.extensions().get::<Peer>().and_then(|peer| peer.identity.as_ref()) {
-        return Ok(Some(PeerIdentity(identity.to_string().into())));
+/// What a caller shows.
+enum Proof {
+    Certificate(PeerIdentity),
+    Token(String),
+    Malformed,
+    Nothing,
+}
+
+impl Proof {
+    fn of(request: &http::Request<Body>) -> Self {
+        if let Some(identity) = request.extensions().get::<Peer>().and_then(|peer| peer.identity.as_ref()) {
+            return Self::Certificate(PeerIdentity(identity.to_string().into()));
+        }
+        let Some(header) = request.headers().get(http::header::AUTHORIZATION) else { return Self::Nothing };
+        match header.to_str().ok().and_then(|header| header.split_once(' ')) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Self::Token(token.trim_start().to_owned()),
+            _ => Self::Malformed,
+        }
     }
-    let header = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(header) = header else { return Ok(None) };
-    let token = match header.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
-        _ => return Err(Status::unauthenticated("wanted a bearer token in authorization, saw something else")),
-    };
-    match tokens.verify(token, SystemTime::now()).await {
-        Ok(identity) => Ok(Some(PeerIdentity(identity.to_string().into()))),
-        Err(error) => {
-            tracing::info!(%error, "a stream was asked for without proof of an identity");
-            Err(match error {
-                TokenError::Unavailable(_) => Status::unavailable("request authenticate failure: try again"),
-                _ => Status::unauthenticated("request authenticate failure"),
-            })
+
+    /// The caller, or none if he shows nothing. Proof that doesn't hold is an error, not nothing.
+    async fn verify(self, tokens: &dyn TokenVerifier) -> Result<Option<PeerIdentity>, Status> {
+        let token = match self {
+            Self::Certificate(identity) => return Ok(Some(identity)),
+            Self::Nothing => return Ok(None),
+            Self::Malformed => {
+                return Err(Status::unauthenticated("wanted a bearer token in authorization, saw something else"));
+            }
+            Self::Token(token) => token,
+        };
+        match tokens.verify(&token, SystemTime::now()).await {
+            Ok(identity) => Ok(Some(PeerIdentity(identity.to_string().into()))),
+            Err(error) => {
+                tracing::info!(%error, "a stream was asked for without proof of an identity");
+                Err(match error {
+                    TokenError::Unavailable(_) => Status::unavailable("request authenticate failure: try again"),
+                    _ => Status::unauthenticated("request authenticate failure"),
+                })
+            }
         }
     }
 }
