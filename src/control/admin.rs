@@ -14,7 +14,7 @@ use axum::{
 use base::{metrics::Metrics, ready::Readiness, tasks::Tasks};
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use xds::Publisher;
+use xds::{Publisher, server::Ads};
 
 pub use pages::statuses;
 
@@ -26,7 +26,9 @@ pub struct Pages {
     pub metrics: Metrics,
     /// Those of ours that are only known when asked.
     pub ours: crate::metrics::Metrics,
-    /// Statuses and proxies.
+    /// The open streams.
+    pub ads: Ads,
+    /// Statuses.
     pub board: Board,
     /// The objects in use.
     pub objects: Objects,
@@ -44,7 +46,7 @@ pub fn serve(listener: TcpListener, pages: Pages, tasks: &Tasks) {
         .route("/metrics", get(metrics))
         .route("/version", get(|| async { format!("{}\n", crate::metrics::VERSION) }))
         .route("/debug", get(index))
-        .route("/debug/syncz", get(async |pages: Shared| Json(pages::syncz(&pages.board, &pages.publisher))))
+        .route("/debug/syncz", get(async |pages: Shared| Json(pages::syncz(&pages.ads))))
         .route("/debug/config_dump", get(async |pages: Shared| Json(pages::config_dump(&pages.publisher))))
         .route("/debug/configz", get(async |pages: Shared| Json(pages::configz(&pages.objects))))
         .route("/debug/status", get(async |pages: Shared| Json(statuses(&pages.board, &pages.objects))))

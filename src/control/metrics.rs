@@ -1,9 +1,9 @@
-//! The control plane's metrics, under the names that istiod gives them.
+//! The control plane's metrics, under the names that istiod gives them. What is counted at the streams is `xds`' own.
 //!
 //! Most of istiod's counters have no `_total` at their end, which OpenMetrics wants of a counter: they are gauges here,
 //! as they are to whoever reads them by name.
 
-use base::metrics::{Counter, EncodeLabelSet, Family, Gauge, Histogram};
+use base::metrics::{EncodeLabelSet, Family, Gauge, Histogram};
 use prometheus_client::metrics::info::Info;
 use proto::TypeUrl;
 use std::{
@@ -39,13 +39,10 @@ pub struct Metrics(Arc<All>);
 
 struct All {
     started: Instant,
-    clients: Family<Version, Gauge>,
-    rejects: Family<Type, Counter>,
     cds_reject: Gauge,
     eds_reject: Gauge,
     lds_reject: Gauge,
     rds_reject: Gauge,
-    convergence: Histogram,
     queue: Histogram,
     commit: Histogram,
     triggers: Family<Type, Gauge>,
@@ -63,13 +60,10 @@ impl Default for Metrics {
         let histogram = || Histogram::new(BUCKETS);
         Self(Arc::new(All {
             started: Instant::now(),
-            clients: Family::default(),
-            rejects: Family::default(),
             cds_reject: Gauge::default(),
             eds_reject: Gauge::default(),
             lds_reject: Gauge::default(),
             rds_reject: Gauge::default(),
-            convergence: histogram(),
             queue: histogram(),
             commit: histogram(),
             triggers: Family::default(),
@@ -89,14 +83,10 @@ impl Metrics {
     pub fn register(&self, metrics: &base::metrics::Metrics) {
         let all = &self.0;
         metrics.register(|registry| {
-            registry.register("pilot_xds", "Proxies that are connected", all.clients.clone());
-            registry.register("pilot_total_xds_rejects", "Resources that proxies refused", all.rejects.clone());
             registry.register("pilot_xds_cds_reject", "Clusters that proxies refused", all.cds_reject.clone());
             registry.register("pilot_xds_eds_reject", "Endpoints that proxies refused", all.eds_reject.clone());
             registry.register("pilot_xds_lds_reject", "Listeners that proxies refused", all.lds_reject.clone());
             registry.register("pilot_xds_rds_reject", "Routes that proxies refused", all.rds_reject.clone());
-            let help = "Seconds from a change to its acknowledgement by a proxy";
-            registry.register("pilot_proxy_convergence_time", help, all.convergence.clone());
             registry.register("pilot_proxy_queue_time", "Seconds that a change waited for its turn", all.queue.clone());
             let help = "Seconds from a change's turn to the publication of what follows from it";
             registry.register("pilot_xds_push_time", help, all.commit.clone());
@@ -128,12 +118,7 @@ impl Metrics {
         self.0.memory.set(i64::from(number(21)) * 4096);
     }
 
-    pub(crate) fn clients(&self, change: i64) {
-        self.0.clients.get_or_create(&Version { version: VERSION }).inc_by(change);
-    }
-
     pub(crate) fn rejected(&self, type_url: TypeUrl) {
-        self.0.rejects.get_or_create(&Type { r#type: type_url.as_str().to_owned() }).inc();
         match type_url {
             TypeUrl::Cluster => self.0.cds_reject.inc(),
             TypeUrl::Endpoints => self.0.eds_reject.inc(),
@@ -141,10 +126,6 @@ impl Metrics {
             TypeUrl::Route | TypeUrl::VirtualHost => self.0.rds_reject.inc(),
             TypeUrl::Secret | TypeUrl::Extension => 0,
         };
-    }
-
-    pub(crate) fn converged(&self, after: Duration) {
-        self.0.convergence.observe(after.as_secs_f64());
     }
 
     pub(crate) fn committing(&self, waited: Duration, endpoints: bool) {

@@ -13,7 +13,6 @@ use engine::{Batch, Engine, Output};
 use model::{ObjectKey, ObjectRef, Status};
 use proto::Resource;
 use std::{
-    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -97,15 +96,11 @@ impl Pipeline {
         let owned = |resource: Arc<Resource>| Arc::unwrap_or_clone(resource);
         let resources: Vec<_> =
             self.resources.changes(&changes).map(|(key, resource)| (key.clone(), resource.map(owned))).collect();
-        let scopes: BTreeSet<_> = resources.iter().map(|(key, _)| key.scope.clone()).collect();
         accounts.change(changes.of(&self.accounts).map(|(account, gateways)| {
             (account.clone(), gateways.iter().map(|gateway| ObjectKey::clone(gateway)).collect())
         }));
         let count = resources.len();
         let generation = publisher.publish(resources);
-        if !scopes.is_empty() {
-            board.published(scopes, generation, since);
-        }
         board.decide(changes.of(&self.statuses).map(|(object, rows)| (object.clone(), rows.first().cloned())).collect());
         metrics.committed(start.elapsed());
         tracing::debug!(generation, resources = count, took = ?start.elapsed(), "committed");

@@ -43,44 +43,47 @@ impl Accounts {
     }
 }
 
-/// For the port with TLS: a proxy sees the Gateway that its certificate belongs to, whatever its node says; a node that
-/// says something else is refused.
-pub struct ByIdentity(pub Accounts);
+/// Who is known by a certificate or a token sees the Gateway that it belongs to, whatever its node says; a node that
+/// says something else is refused. Who has come through the port without TLS, and so is nobody, sees the Gateway that
+/// its node names: whoever can reach that port can see all.
+pub struct Scopes(pub Accounts);
 
-impl Authorize for ByIdentity {
+impl Authorize for Scopes {
     fn scope(&self, peer: Option<&str>, node: &Node) -> Result<Scope, Status> {
-        let Some(peer) = peer else {
-            return Err(Status::unauthenticated("wanted a client certificate or a bearer token, saw neither"));
+        let wanted = metadata_gateway(node);
+        let gateway = match (peer, wanted) {
+            (Some(peer), wanted) => self.of_identity(peer, node, wanted)?,
+            (None, Some(wanted)) => wanted,
+            (None, None) => {
+                let message = "wanted node metadata GATEWAY: \"<namespace>/<name>\", it is missing";
+                return Err(Status::invalid_argument(message));
+            }
         };
+        Ok(Scope::gateway(&gateway.namespace, &gateway.name))
+    }
+}
+
+impl Scopes {
+    fn of_identity(&self, peer: &str, node: &Node, wanted: Option<ObjectKey>) -> Result<ObjectKey, Status> {
         let identity: Identity = peer.parse().map_err(|error| Status::unauthenticated(format!("{error}")))?;
         if let Some(namespace) = node_namespace(&node.id).filter(|namespace| *namespace != &*identity.namespace) {
-            let message = format!("node {:?} says namespace {namespace:?}, its certificate is of {identity}", short(&node.id));
+            let (id, namespace) = (short(&node.id), short(namespace));
+            let message = format!("node {id:?} says namespace {namespace:?}, its certificate is of {identity}");
             return Err(Status::permission_denied(message));
         }
         let accounts = self.0.0.load();
         let gateways = accounts.get(&(identity.namespace.clone(), identity.service_account.clone()));
-        let gateways: Vec<&ObjectKey> = gateways.into_iter().flatten().collect();
-        let wanted = metadata_gateway(node);
-        let found = match (&wanted, gateways.as_slice()) {
-            (Some(wanted), gateways) => gateways.iter().find(|gateway| **gateway == wanted).copied(),
-            (None, [only]) => Some(*only),
-            (None, _) => None,
-        };
-        found.map(|gateway| Scope::gateway(&gateway.namespace, &gateway.name)).ok_or_else(|| match wanted {
-            Some(wanted) => Status::permission_denied(format!("{identity} is not of Gateway {wanted}")),
-            None => Status::permission_denied(format!("{identity} is of no Gateway that is programmed here")),
-        })
-    }
-}
-
-/// For the port without TLS: a proxy sees the Gateway that its node names. Whoever can reach the port can see all.
-pub struct ByMetadata;
-
-impl Authorize for ByMetadata {
-    fn scope(&self, _: Option<&str>, node: &Node) -> Result<Scope, Status> {
-        match metadata_gateway(node) {
-            Some(gateway) => Ok(Scope::gateway(&gateway.namespace, &gateway.name)),
-            None => Err(Status::invalid_argument("wanted node metadata GATEWAY: \"<namespace>/<name>\", it is missing")),
+        let mut gateways = gateways.into_iter().flatten();
+        match wanted {
+            Some(wanted) => gateways
+                .find(|gateway| **gateway == wanted)
+                .cloned()
+                .ok_or_else(|| Status::permission_denied(format!("{identity} is not of Gateway {}", short(&wanted.to_string())))),
+            None => match (gateways.next(), gateways.next()) {
+                (Some(only), None) => Ok(only.clone()),
+                (None, _) => Err(Status::permission_denied(format!("{identity} is of no Gateway that is programmed here"))),
+                (Some(_), Some(_)) => Err(Status::permission_denied(format!("{identity} is of several Gateways: wanted node metadata GATEWAY"))),
+            },
         }
     }
 }
@@ -130,7 +133,7 @@ mod tests {
         ];
         accounts.change(known.into_iter());
         assert_eq!(accounts.of(&key("g")), Some(("n".into(), "g-c".into())));
-        let authorize = ByIdentity(accounts);
+        let authorize = Scopes(accounts);
         let (g, ab) = ("spiffe://cluster.local/ns/n/sa/g-c", "spiffe://cluster.local/ns/n/sa/a-b-c");
         let id = "router~127.0.0.1~g.n~n.svc.cluster.local";
         for (peer, node, wanted) in [
@@ -139,11 +142,12 @@ mod tests {
             (Some(g), node("whatever", None), Ok("gateway/n/g")),
             (Some(g), node(id, Some("n/other")), Err("is not of Gateway n/other")),
             (Some(g), node("router~127.0.0.1~g.x~x.svc.cluster.local", None), Err("says namespace \"x\"")),
-            (Some(ab), node(id, None), Err("is of no Gateway")),
+            (Some(ab), node(id, None), Err("is of several Gateways")),
             (Some(ab), node(id, Some("n/a-b")), Ok("gateway/n/a-b")),
             (Some("spiffe://cluster.local/ns/n/sa/x"), node(id, None), Err("is of no Gateway")),
             (Some("nonsense"), node(id, None), Err("saw \"nonsense\"")),
-            (None, node(id, Some("n/g")), Err("saw neither")),
+            (None, node(id, Some("n/g")), Ok("gateway/n/g")),
+            (None, node(id, None), Err("wanted node metadata GATEWAY")),
         ] {
             let found = authorize.scope(peer, &node);
             match (found, wanted) {

@@ -1,14 +1,19 @@
 //! Starting a control plane.
 
 use crate::{
-    Accounts, Board, Metrics, Objects, Pipeline, Sinks, admin, serve,
+    Accounts, Board, Metrics, Objects, Pipeline, Sinks, admin,
+    scopes::Scopes,
+    serve,
     source::{self, Inbox, Watch},
 };
 use base::{ready::Readiness, tasks::Tasks};
 use ca::{BootstrapTokens, Ca};
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::net::TcpListener;
-use xds::Publisher;
+use xds::{
+    Publisher,
+    server::{Ads, Limits},
+};
 
 /// How to run a control plane.
 pub struct Options {
@@ -140,16 +145,18 @@ impl Control {
         let files = inbox.clone();
         let watch = source::watch(paths, follow, files, tell).map_err(StartError::Source)?;
 
-        serve::secure(xds, ca.clone(), tokens.clone(), accounts.clone(), publisher.clone(), board.clone(), tasks);
+        let scopes = Scopes(accounts.clone());
+        let ads = Ads::new(publisher.clone(), scopes, board.clone(), Limits::default(), metrics);
+        serve::secure(xds, ads.clone(), ca.clone(), tokens.clone(), tasks);
         let plaintext_at = plaintext.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = plaintext {
-            serve::plaintext(listener, publisher.clone(), board.clone(), tasks);
+            serve::plaintext(listener, ads.clone(), tasks);
         }
         let admin_at = admin.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = admin {
             let (metrics, readiness) = (metrics.clone(), readiness.clone());
             let (board, objects, publisher) = (board.clone(), objects.clone(), publisher.clone());
-            admin::serve(listener, admin::Pages { readiness, metrics, ours, board, objects, publisher }, tasks);
+            admin::serve(listener, admin::Pages { readiness, metrics, ours, ads, board, objects, publisher }, tasks);
         }
         Ok(Self {
             xds: xds_at,

@@ -10,7 +10,6 @@ use proto::{Scope, TypeUrl};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 use tokio::sync::watch;
 use xds::{Feedback, Observe, Outcome, Publisher};
@@ -30,8 +29,6 @@ struct Shared {
 struct State {
     verdicts: BTreeMap<ObjectRef, Arc<Status>>,
     clients: BTreeMap<Scope, BTreeMap<Arc<str>, Client>>,
-    /// When the change came that led to a scope's newest generation.
-    published: BTreeMap<Scope, (u64, Instant)>,
 }
 
 /// One connected proxy.
@@ -61,25 +58,12 @@ impl Board {
     /// Takes the verdicts of a commit, whose resources have been published already: in the other order `Programmed`
     /// could be True for a moment before anybody had them.
     pub fn decide(&self, verdicts: Vec<(ObjectRef, Option<Arc<Status>>)>) {
-        if verdicts.is_empty() {
-            return;
-        }
         let mut state = self.state();
         for (object, status) in verdicts {
             match status {
                 Some(status) => state.verdicts.insert(object, status),
                 None => state.verdicts.remove(&object),
             };
-        }
-        drop(state);
-        self.change();
-    }
-
-    /// Notes that scopes have a new generation, and when the change that led to it came.
-    pub fn published(&self, scopes: impl IntoIterator<Item = Scope>, generation: u64, since: Instant) {
-        let mut state = self.state();
-        for scope in scopes {
-            state.published.insert(scope, (generation, since));
         }
         drop(state);
         self.change();
@@ -157,28 +141,19 @@ impl Observe for Board {
     fn observe(&self, Feedback { scope, client, outcome }: Feedback) {
         let metrics = &self.0.metrics;
         let mut state = self.state();
-        let newest = state.published.get(&scope).copied();
         let clients = state.clients.entry(scope.clone()).or_default();
         match outcome {
             Outcome::Connected => {
                 clients.insert(client, Client::default());
-                metrics.clients(1);
             }
             Outcome::Disconnected => {
-                if clients.remove(&client).is_some() {
-                    metrics.clients(-1);
-                }
+                clients.remove(&client);
                 if clients.is_empty() {
                     state.clients.remove(&scope);
                 }
             }
             Outcome::Acked { generation } => {
                 let client = clients.entry(client).or_default();
-                if let Some((newest, since)) = newest
-                    && (client.acked + 1..=generation).contains(&newest)
-                {
-                    metrics.converged(since.elapsed());
-                }
                 client.acked = client.acked.max(generation);
             }
             Outcome::Nacked { type_url, name, version, error } => {

@@ -5,44 +5,50 @@ use api::{Kind, Object, ObjectId, Problem};
 use model::{Condition, ListenerStatus, ObjectRef, ParentStatus, Status};
 use proto::{Scope, TypeUrl};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use xds::Publisher;
+use std::{collections::BTreeMap, time::SystemTime};
+use xds::{
+    Publisher, View,
+    server::{Ads, Client},
+};
 
-/// The connected proxies in the shape of istiod's `/debug/syncz`. Versions are generations of the Gateway's resources:
-/// what is sent and what is acknowledged are the same once a proxy is in step.
-pub fn syncz(board: &Board, publisher: &Publisher) -> Value {
-    let mut proxies = Vec::new();
-    for (scope, clients) in board.clients() {
-        let sent = publisher.generation(&scope);
-        for (name, client) in clients {
-            let mut fields = Map::new();
-            let mut resources = Map::new();
-            let last_error = |type_url: TypeUrl| {
-                let refused = client.refused.iter().find(|((refused, _), _)| *refused == type_url);
-                refused.map(|((_, name), refused)| format!("{name}: {}", refused.error))
-            };
-            for (type_url, short) in SHORT {
-                let (sent, acked) = (sent.to_string(), client.acked.to_string());
-                let mut state = json!({"sent": sent, "acked": acked});
-                if let Some(error) = last_error(type_url) {
-                    state["lastError"] = error.into();
-                }
-                resources.insert(type_url.as_str().into(), state);
-                fields.insert(format!("{short}_sent"), sent.into());
-                fields.insert(format!("{short}_acked"), acked.into());
-            }
-            let node = name.rsplit_once('-').map_or(&*name, |(node, _)| node);
-            let proxy = node.split('~').nth(2).unwrap_or(node);
-            fields.insert("cluster_id".into(), "Kubernetes".into());
-            fields.insert("proxy".into(), proxy.into());
-            fields.insert("proxy_type".into(), node.split('~').next().unwrap_or_default().into());
-            fields.insert("istio_version".into(), crate::metrics::VERSION.into());
-            fields.insert("scope".into(), scope.0.to_string().into());
-            fields.insert("resources".into(), resources.into());
-            proxies.push(Value::Object(fields));
+/// The connected proxies in the shape of istiod's `/debug/syncz`: the nonces of what was sent and acknowledged last.
+pub fn syncz(ads: &Ads) -> Value {
+    ads.clients().iter().map(proxy).collect()
+}
+
+fn proxy(client: &Client) -> Value {
+    let mut fields = Map::new();
+    let mut resources = Map::new();
+    for (type_url, short) in SHORT {
+        let Some(state) = client.types.get(&type_url) else { continue };
+        let nonce = |nonce: u64| if nonce == 0 { String::new() } else { nonce.to_string() };
+        let (sent, acked) = (nonce(state.nonce_sent), nonce(state.nonce_acked));
+        let mut resource = json!({"sent": sent, "acked": acked, "sentTime": state.sent.map(seconds)});
+        if let Some((_, error)) = &state.nacked {
+            resource["lastError"] = error.as_str().into();
+            resource["parked"] = state.parked.keys().map(|name| Value::from(&**name)).collect();
         }
+        resources.insert(type_url.as_str().into(), resource);
+        fields.insert(format!("{short}_sent"), sent.into());
+        fields.insert(format!("{short}_acked"), acked.into());
     }
-    proxies.into()
+    let node = client.name.rsplit_once('-').map_or(&*client.name, |(node, _)| node);
+    fields.insert("cluster_id".into(), "Kubernetes".into());
+    fields.insert("proxy".into(), node.split('~').nth(2).unwrap_or(node).into());
+    fields.insert("proxy_type".into(), node.split('~').next().unwrap_or_default().into());
+    fields.insert("istio_version".into(), crate::metrics::VERSION.into());
+    fields.insert("connection".into(), (*client.name).into());
+    fields.insert("scope".into(), (*client.scope.0).into());
+    fields.insert("identity".into(), client.identity.as_deref().into());
+    fields.insert("delta".into(), client.delta.into());
+    fields.insert("generation".into(), client.generation.into());
+    fields.insert("resources".into(), resources.into());
+    Value::Object(fields)
+}
+
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Types under the names that syncz gives them.
@@ -59,8 +65,8 @@ const SHORT: [(TypeUrl, &str); 7] = [
 /// What is published: names, versions and sizes, by scope and type.
 pub fn config_dump(publisher: &Publisher) -> Value {
     let scope = |scope: Scope| {
-        let snapshot = publisher.snapshot(&scope);
-        let types = TypeUrl::ALL.into_iter().filter(|type_url| snapshot.len(*type_url) > 0).map(|type_url| {
+        let snapshot = publisher.snapshot(&scope, View::VirtualHosts);
+        let types = TypeUrl::ALL.into_iter().filter(|type_url| snapshot.count(*type_url) > 0).map(|type_url| {
             let resources = snapshot.resources(type_url).map(|entry| {
                 let (version, bytes) = (entry.resource.version_text(), entry.resource.body.len());
                 json!({"name": &*entry.name, "version": version, "generation": entry.generation, "bytes": bytes})

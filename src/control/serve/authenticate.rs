@@ -54,13 +54,12 @@ where
         let (tokens, proof) = (self.tokens.clone(), Proof::of(&request));
         Box::pin(async move {
             match proof.verify(&*tokens).await {
-                Ok(Some(identity)) => {
+                Ok(identity) => {
                     request.extensions_mut().insert(identity);
+                    service.call(request).await
                 }
-                Ok(None) => {}
-                Err(status) => return Ok(status.into_http()),
+                Err(status) => Ok(status.into_http()),
             }
-            service.call(request).await
         })
     }
 }
@@ -85,18 +84,20 @@ impl Proof {
         }
     }
 
-    /// The caller, or none if he shows nothing. Proof that doesn't hold is an error, not nothing.
-    async fn verify(self, tokens: &dyn TokenVerifier) -> Result<Option<PeerIdentity>, Status> {
+    /// The caller. Who shows nothing goes no further.
+    async fn verify(self, tokens: &dyn TokenVerifier) -> Result<PeerIdentity, Status> {
         let token = match self {
-            Self::Certificate(identity) => return Ok(Some(identity)),
-            Self::Nothing => return Ok(None),
+            Self::Certificate(identity) => return Ok(identity),
+            Self::Nothing => {
+                return Err(Status::unauthenticated("wanted a client certificate or a bearer token, saw neither"));
+            }
             Self::Malformed => {
                 return Err(Status::unauthenticated("wanted a bearer token in authorization, saw something else"));
             }
             Self::Token(token) => token,
         };
         match tokens.verify(&token, SystemTime::now()).await {
-            Ok(identity) => Ok(Some(PeerIdentity(identity.to_string().into()))),
+            Ok(identity) => Ok(PeerIdentity(identity.to_string().into())),
             Err(error) => {
                 tracing::info!(%error, "a stream was asked for without proof of an identity");
                 Err(match error {

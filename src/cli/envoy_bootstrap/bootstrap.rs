@@ -1,0 +1,114 @@
+//! The bootstrap itself: a node, the control plane's cluster, everything else by delta ADS.
+
+use model::ObjectKey;
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// How Envoy reaches the control plane.
+pub enum Server {
+    /// Without TLS.
+    Plaintext(SocketAddr),
+    /// With TLS on both sides.
+    Tls {
+        /// Where.
+        address: SocketAddr,
+        /// Where `certificate.json` and `roots.json` are, which name the files.
+        directory: PathBuf,
+    },
+}
+
+/// The bootstrap.
+pub fn bootstrap(gateway: &ObjectKey, server: &Server, admin: SocketAddr) -> Value {
+    let ObjectKey { namespace, name } = gateway;
+    let ads = json!({"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"});
+    json!({
+        "node": {
+            "id": format!("router~127.0.0.1~{name}.{namespace}~{namespace}.svc.cluster.local"),
+            "cluster": format!("{name}.{namespace}"),
+            "metadata": {"GATEWAY": format!("{namespace}/{name}"), "NAMESPACE": &**namespace},
+        },
+        "admin": {"address": socket_address(admin)},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": true,
+                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+            },
+            "cds_config": ads,
+            "lds_config": ads,
+        },
+        "static_resources": {"clusters": [cluster(server)]},
+    })
+}
+
+fn cluster(server: &Server) -> Value {
+    let (Server::Plaintext(address) | Server::Tls { address, .. }) = server;
+    let http2 = json!({
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        // A control plane that is gone without a word is noticed.
+        "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}},
+    });
+    let mut cluster = json!({
+        "name": "xds-grpc",
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
+        "load_assignment": {
+            "cluster_name": "xds-grpc",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(*address)}}]}],
+        },
+    });
+    if let Server::Tls { directory, .. } = server {
+        cluster["transport_socket"] = json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": SERVER_NAME,
+                "common_tls_context": {
+                    "alpn_protocols": ["h2"],
+                    "tls_certificate_sds_secret_configs": [secret("certificate", directory)],
+                    "validation_context_sds_secret_config": secret("roots", directory),
+                },
+            },
+        });
+    }
+    cluster
+}
+
+/// The name that the control plane's certificate has.
+pub const SERVER_NAME: &str = "istiod.istio-system.svc";
+
+fn secret(name: &str, directory: &Path) -> Value {
+    let path = directory.join(format!("{name}.json"));
+    json!({"name": name, "sds_config": {"resource_api_version": "V3", "path_config_source": {"path": path}}})
+}
+
+/// What the secrets' files hold, by their names: the certificate with its key, and the roots. Envoy reads `identity`
+/// and `roots` again when something is moved into their directories.
+pub fn secrets(identity: &Path, roots: &Path) -> [(&'static str, Value); 2] {
+    let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+    let watched = |file: &Path| json!({"path": file.parent()});
+    let certificate = json!({
+        "certificate_chain": {"filename": identity},
+        "private_key": {"filename": identity},
+        "watched_directory": watched(identity),
+    });
+    let validation = json!({
+        "trusted_ca": {"filename": roots},
+        "watched_directory": watched(roots),
+        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": SERVER_NAME}}],
+    });
+    let file = |name: &str, field: &str, value: Value| json!({"resources": [{"@type": kind, "name": name, field: value}]});
+    [
+        ("certificate.json", file("certificate", "tls_certificate", certificate)),
+        ("roots.json", file("roots", "validation_context", validation)),
+    ]
+}
+
+fn socket_address(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+}
