@@ -1,10 +1,7 @@
 //! Flags that several subcommands have.
 
 use clap::{Args, ValueEnum};
-use std::{
-    net::IpAddr,
-    path::PathBuf,
-};
+use std::{net::IpAddr, path::PathBuf};
 
 /// What access logs look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,7 +62,9 @@ impl Data {
         let state = variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")));
         match state {
             Some(state) => Ok(state.join("windlass")),
-            None => anyhow::bail!("wanted a directory for state, but neither HOME nor XDG_STATE_HOME is set: give --data DIR"),
+            None => anyhow::bail!(
+                "wanted a directory for state, but neither HOME nor XDG_STATE_HOME is set: give --data DIR"
+            ),
         }
     }
 }
@@ -74,4 +73,3 @@ impl Data {
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(8)
 }
-

@@ -19,8 +19,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Windlass: an Envoy-compatible control plane with its own proxy, for Gateway API and Istio's policies.
 #[derive(Parser)]
 #[command(name = "windlass", version = control::VERSION, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 success; 1 it could not be done, why is on standard error; 2 the command line is wrong.\n\
-    Logs go to standard error; RUST_LOG=debug shows more.")]
+#[command(
+    after_help = "Exit codes: 0 success; 1 it could not be done, why is on standard error; 2 the command line is wrong.\n\
+    Logs go to standard error; RUST_LOG=debug shows more."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

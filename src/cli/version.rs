@@ -15,9 +15,7 @@ impl Version {
     pub fn main(self) -> anyhow::Result<()> {
         match self.output {
             None => output::print(&format!("windlass {}\n", control::VERSION)),
-            Some(format) => {
-                output::print(&output::text(format, &serde_json::json!({"version": control::VERSION}))?)
-            }
+            Some(format) => output::print(&output::text(format, &serde_json::json!({"version": control::VERSION}))?),
         }
     }
 }

@@ -40,7 +40,11 @@ pub struct Xds {
 /// An address of this machine that nobody else can reach.
 pub fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|error| format!("wanted <address>:<port>: {error}"))?;
-    if address.ip().is_loopback() { Ok(address) } else { Err("wanted an address of this machine only, such as 127.0.0.1".into()) }
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("wanted an address of this machine only, such as 127.0.0.1".into())
+    }
 }
 
 impl Xds {

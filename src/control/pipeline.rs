@@ -101,7 +101,8 @@ impl Pipeline {
         }));
         let count = resources.len();
         let generation = publisher.publish(resources);
-        board.decide(changes.of(&self.statuses).map(|(object, rows)| (object.clone(), rows.first().cloned())).collect());
+        board
+            .decide(changes.of(&self.statuses).map(|(object, rows)| (object.clone(), rows.first().cloned())).collect());
         metrics.committed(start.elapsed());
         tracing::debug!(generation, resources = count, took = ?start.elapsed(), "committed");
     }

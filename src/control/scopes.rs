@@ -75,14 +75,17 @@ impl Scopes {
         let gateways = accounts.get(&(identity.namespace.clone(), identity.service_account.clone()));
         let mut gateways = gateways.into_iter().flatten();
         match wanted {
-            Some(wanted) => gateways
-                .find(|gateway| **gateway == wanted)
-                .cloned()
-                .ok_or_else(|| Status::permission_denied(format!("{identity} is not of Gateway {}", short(&wanted.to_string())))),
+            Some(wanted) => gateways.find(|gateway| **gateway == wanted).cloned().ok_or_else(|| {
+                Status::permission_denied(format!("{identity} is not of Gateway {}", short(&wanted.to_string())))
+            }),
             None => match (gateways.next(), gateways.next()) {
                 (Some(only), None) => Ok(only.clone()),
-                (None, _) => Err(Status::permission_denied(format!("{identity} is of no Gateway that is programmed here"))),
-                (Some(_), Some(_)) => Err(Status::permission_denied(format!("{identity} is of several Gateways: wanted node metadata GATEWAY"))),
+                (None, _) => {
+                    Err(Status::permission_denied(format!("{identity} is of no Gateway that is programmed here")))
+                }
+                (Some(_), Some(_)) => Err(Status::permission_denied(format!(
+                    "{identity} is of several Gateways: wanted node metadata GATEWAY"
+                ))),
             },
         }
     }

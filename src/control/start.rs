@@ -67,7 +67,12 @@ impl fmt::Display for StartError {
             Self::Ca(error) => write!(f, "certificate authority: {error}"),
             Self::Tokens(error) => write!(f, "bootstrap tokens: {error}"),
             Self::Bind { what, address, error } if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{what}: port {} of {} is in use by another process: stop it, or choose another port", address.port(), address.ip())
+                write!(
+                    f,
+                    "{what}: port {} of {} is in use by another process: stop it, or choose another port",
+                    address.port(),
+                    address.ip()
+                )
             }
             Self::Bind { what, address, error } => write!(f, "{what}: {address} can't be bound: {error}"),
             Self::Source(error) => error.fmt(f),
@@ -111,7 +116,10 @@ impl Control {
     /// # Errors
     /// If something essential is missing. Bad objects are no errors.
     pub async fn start(
-        options: Options, tasks: &Tasks, metrics: &base::metrics::Metrics, readiness: &Readiness,
+        options: Options,
+        tasks: &Tasks,
+        metrics: &base::metrics::Metrics,
+        readiness: &Readiness,
     ) -> Result<Self, StartError> {
         let Options { paths, follow, data, plug_in_ca, resolve, translate, xds, plaintext, admin, threads } = options;
         let ca_options = ca::Options { plug_in: plug_in_ca, ..ca::Options::new(&data) };
@@ -188,7 +196,8 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, S
 }
 
 async fn bind_maybe(
-    what: &'static str, address: Option<SocketAddr>,
+    what: &'static str,
+    address: Option<SocketAddr>,
 ) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     match address {
         Some(address) => bind(what, address).await.map(Some),

@@ -72,7 +72,8 @@ impl Board {
     /// Every status, in the order of kind, namespace and name.
     pub fn statuses(&self) -> BTreeMap<ObjectRef, Status> {
         let state = self.state();
-        let whole = |(object, verdict): (&ObjectRef, &Arc<Status>)| (object.clone(), self.whole(&state, object, verdict));
+        let whole =
+            |(object, verdict): (&ObjectRef, &Arc<Status>)| (object.clone(), self.whole(&state, object, verdict));
         state.verdicts.iter().map(whole).collect()
     }
 
@@ -124,7 +125,8 @@ fn programmed(clients: Option<&BTreeMap<Arc<str>, Client>>, generation: u64) -> 
     let Some(clients) = clients.filter(|clients| !clients.is_empty()) else {
         return Condition::no(KIND, "Pending", "no proxy of this Gateway is connected");
     };
-    let refusals = clients.iter().flat_map(|(client, state)| state.refused.iter().map(move |refusal| (client, refusal)));
+    let refusals =
+        clients.iter().flat_map(|(client, state)| state.refused.iter().map(move |refusal| (client, refusal)));
     if let Some((client, ((type_url, name), refused))) = refusals.into_iter().next() {
         let what = type_url.as_str().rsplit('.').next().unwrap_or_default();
         return Condition::no(KIND, "Invalid", format!("{client} refuses {what} {name}: {}", refused.error));

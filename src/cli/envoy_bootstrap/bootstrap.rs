@@ -102,7 +102,8 @@ pub fn secrets(identity: &Path, roots: &Path) -> [(&'static str, Value); 2] {
         "watched_directory": watched(roots),
         "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": SERVER_NAME}}],
     });
-    let file = |name: &str, field: &str, value: Value| json!({"resources": [{"@type": kind, "name": name, field: value}]});
+    let file =
+        |name: &str, field: &str, value: Value| json!({"resources": [{"@type": kind, "name": name, field: value}]});
     [
         ("certificate.json", file("certificate", "tls_certificate", certificate)),
         ("roots.json", file("roots", "validation_context", validation)),

@@ -101,7 +101,8 @@ pub fn statuses(board: &Board, objects: &Objects) -> Value {
 }
 
 fn problem(problem: &Problem) -> Value {
-    let object = problem.object.as_ref().map(|id| json!({"kind": &*id.kind, "namespace": &*id.namespace, "name": &*id.name}));
+    let object =
+        problem.object.as_ref().map(|id| json!({"kind": &*id.kind, "namespace": &*id.namespace, "name": &*id.name}));
     json!({
         "severity": problem.severity, "file": &*problem.file, "line": problem.line, "column": problem.column,
         "object": object, "field": problem.path.to_string(), "message": problem.message,
@@ -114,7 +115,8 @@ fn item(object: &ObjectRef, status: &Status, known: &BTreeMap<ObjectId, Object>)
     if !object.key.namespace.is_empty() {
         metadata["namespace"] = (&*object.key.namespace).into();
     }
-    let id = ObjectId { kind: object.kind.clone(), namespace: object.key.namespace.clone(), name: object.key.name.clone() };
+    let id =
+        ObjectId { kind: object.kind.clone(), namespace: object.key.namespace.clone(), name: object.key.name.clone() };
     if let Some(generation) = known.get(&id).and_then(|object| object.metadata().generation) {
         metadata["generation"] = generation.into();
     }

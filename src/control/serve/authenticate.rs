@@ -79,7 +79,9 @@ impl Proof {
         }
         let Some(header) = request.headers().get(http::header::AUTHORIZATION) else { return Self::Nothing };
         match header.to_str().ok().and_then(|header| header.split_once(' ')) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Self::Token(token.trim_start().to_owned()),
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                Self::Token(token.trim_start().to_owned())
+            }
             _ => Self::Malformed,
         }
     }

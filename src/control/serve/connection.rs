@@ -64,7 +64,10 @@ impl Connections {
 }
 
 async fn accept(
-    listener: TcpListener, tls: Option<TlsAcceptor>, sender: mpsc::Sender<io::Result<Connection>>, tasks: Tasks,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    sender: mpsc::Sender<io::Result<Connection>>,
+    tasks: Tasks,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // The semaphore is never closed.
@@ -80,7 +83,8 @@ async fn accept(
         // Only a hint to the kernel: without it the connection is slower, not wrong.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &tls else {
-            let connection = Connection { stream: Transport::Plaintext(stream), peer: Peer::default(), _permit: permit };
+            let connection =
+                Connection { stream: Transport::Plaintext(stream), peer: Peer::default(), _permit: permit };
             if sender.send(Ok(connection)).await.is_err() {
                 return;
             }
@@ -140,7 +144,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[io::IoSlice<'_>],
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.stream {
             Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, from),
