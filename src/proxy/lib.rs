@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod plane;
 pub mod route;
 mod serve;
+mod tls;
 mod upstream;
 mod worker;
 

@@ -16,7 +16,7 @@ pub use response::{Response, parse as parse_response};
 pub use scan::Scan;
 pub(crate) use write::{Connection, chunk_end, chunk_start, reply_head, request_head};
 
-use crate::head::{Fields, Known};
+use crate::head::{Fields, HeadError, Known};
 
 /// How a body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,16 @@ pub enum Refusal {
     /// A version that we don't speak, HTTP/1.0 where it isn't allowed.
     #[error("the version is not supported")]
     Version,
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Host => Refusal::Host,
+            HeadError::Redirect(path) => Refusal::Redirect(path),
+            HeadError::Path | HeadError::EscapedSlash => Refusal::Path,
+        }
+    }
 }
 
 impl Refusal {

@@ -1,7 +1,7 @@
 //! The head of a request.
 
 use super::{Framing, Length, Refusal, Scan, tokens};
-use crate::head::{Head, HeadError, Known, Normalize, Version};
+use crate::head::{Head, Known, Normalize, Version};
 use std::mem::MaybeUninit;
 
 /// What a head may be like.
@@ -112,11 +112,7 @@ fn start(
         None if version == Version::Http11 => return Err(Refusal::Host),
         authority => authority.unwrap_or_default(),
     };
-    head.start(version, method, target, authority, normalize).map_err(|error| match error {
-        HeadError::Host => Refusal::Host,
-        HeadError::Redirect(path) => Refusal::Redirect(path),
-        HeadError::Path | HeadError::EscapedSlash => Refusal::Path,
-    })
+    Ok(head.start(version, method, target, authority, normalize)?)
 }
 
 pub(super) fn refusal(error: httparse::Error) -> Refusal {

@@ -10,8 +10,8 @@ pub struct Conn {
     pub peer: SocketAddr,
     /// Our end: the address that the client connected to.
     pub local: SocketAddr,
-    /// Whether TLS ended here.
-    pub tls: bool,
+    /// The version of TLS that ended here: `TLSv1.3`.
+    pub tls: Option<&'static str>,
     /// The server name of the TLS handshake, in lower case.
     pub sni: Option<Arc<str>>,
     /// The client's names: none without TLS, an empty value for TLS without a client certificate.

@@ -53,13 +53,6 @@ impl Buffer {
         }
     }
 
-    /// Adds bytes that were read elsewhere.
-    pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        self.bytes.truncate(self.end);
-        self.bytes.extend_from_slice(bytes);
-        self.end = self.bytes.len();
-    }
-
     /// Whether it has grown.
     pub(crate) fn is_large(&self) -> bool {
         self.bytes.len() > SMALL

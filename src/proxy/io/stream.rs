@@ -142,6 +142,14 @@ impl Io {
         let _ = socket.shutdown(Shutdown::Both);
     }
 
+    /// The protocol that TLS negotiated.
+    pub(crate) fn is_alpn(&self, protocol: &[u8]) -> bool {
+        match &*self.0.borrow() {
+            Inner::Plain(_) => false,
+            Inner::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(protocol),
+        }
+    }
+
     /// Our end.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         self.0.borrow().socket().local_addr().ok()

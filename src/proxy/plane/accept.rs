@@ -1,17 +1,26 @@
 //! Accept and identify: from a socket to a connection with its filter chain.
 
 use crate::{
-    config::{FilterChain, Listener, Name, Transport},
+    config::{Config, Listener, Name, Transport},
     head::Conn,
     io::Io,
     serve::{Link, serve},
+    tls::peer_certificate,
     worker::Worker,
 };
+use rustls::server::Acceptor;
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 /// A pause after the system refuses another connection (out of file descriptors, say).
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a client may take to show what it speaks and to finish its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// The first byte of a TLS connection: a record with a handshake message.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Accepts connections for a listener until the task is aborted.
 pub(super) async fn accept(worker: Rc<Worker>, name: Name, socket: TcpListener) {
@@ -31,21 +40,64 @@ pub(super) async fn accept(worker: Rc<Worker>, name: Name, socket: TcpListener) 
 }
 
 async fn connection(worker: Rc<Worker>, name: Name, stream: TcpStream, peer: SocketAddr) {
-    let config = worker.config();
-    let Some(listener) = config.listeners.get(&name).cloned() else { return };
-    drop(config);
     // Both fail only on a socket that is gone already.
     let Ok(local) = stream.local_addr() else { return };
     let _ = stream.set_nodelay(true);
-    if let Some((link, io)) = identify(&listener, stream, peer, local).await {
-        drop(listener);
-        serve(worker, link, io, b"").await;
+    let identified = {
+        let config = worker.config();
+        let Some(listener) = config.listeners.get(&name) else { return };
+        match listener.chain(None, Transport::Plain) {
+            // The common case of cleartext HTTP: nothing is to be found out.
+            Some(chain) if !listener.inspects() && chain.tls.is_none() => {
+                let conn = Conn { peer, local, tls: None, sni: None, certificate: None };
+                Some((Link { conn, chain: chain.clone() }, Io::from(stream)))
+            }
+            _ => {
+                let limit = listener.inspect_timeout.unwrap_or(HANDSHAKE);
+                // Boxed: a connection is small for the rest of its life.
+                let identify = Box::pin(identify(&worker, &config, listener, stream, peer, local));
+                tokio::time::timeout(limit, identify).await.ok().flatten()
+            }
+        }
+    };
+    if let Some((link, io)) = identified {
+        serve(worker, link, io).await;
     }
 }
 
-/// Finds the filter chain. None: no chain serves such a connection, or it broke.
-async fn identify(listener: &Listener, stream: TcpStream, peer: SocketAddr, local: SocketAddr) -> Option<(Link, Io)> {
-    let chain: &Arc<FilterChain> = listener.chain(None, Transport::Plain)?;
-    let conn = Conn { peer, local, tls: false, sni: None, certificate: None };
-    Some((Link { conn, chain: chain.clone() }, Io::from(stream)))
+/// Finds the filter chain, and ends TLS. None: no chain serves such a connection, or it broke.
+async fn identify(
+    worker: &Worker,
+    config: &Config,
+    listener: &Listener,
+    stream: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+) -> Option<(Link, Io)> {
+    let mut first = [0];
+    if stream.peek(&mut first).await.ok()? == 0 {
+        return None;
+    }
+    if first[0] != TLS_HANDSHAKE {
+        let chain = listener.chain(None, Transport::Plain).filter(|chain| chain.tls.is_none())?.clone();
+        let conn = Conn { peer, local, tls: None, sni: None, certificate: None };
+        return Some((Link { conn, chain }, Io::from(stream)));
+    }
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
+    let hello = start.client_hello();
+    let sni: Option<Arc<str>> = hello.server_name().map(|name| name.to_ascii_lowercase().into());
+    let chain = listener.chain(sni.as_deref(), Transport::Tls)?.clone();
+    let tls = chain.tls.as_ref()?;
+    let offers = hello.alpn().is_none_or(|mut offered| offered.any(|one| tls.alpn.iter().any(|own| **own == *one)));
+    let settings = worker.tls.of(config, tls, offers);
+    let settings = settings.inspect_err(|error| tracing::warn!(listener = %listener.name, %error, "no TLS")).ok()?;
+    let stream = start.into_stream(settings).await.ok()?;
+    let session = stream.get_ref().1;
+    let certificate = Some(Arc::new(peer_certificate(session.peer_certificates())));
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    };
+    let conn = Conn { peer, local, tls: Some(version), sni, certificate };
+    Some((Link { conn, chain }, Io::from(TlsStream::from(stream))))
 }

@@ -8,6 +8,7 @@ pub use bind::BindError;
 
 use crate::{
     config::{Listener, Name, Shared},
+    tls::Settings,
     worker::Observer,
 };
 use run::{Command, Handle};
@@ -46,8 +47,9 @@ impl Plane {
     /// # Errors
     /// If the system refuses a thread or a runtime.
     pub fn start(options: Options, config: Shared) -> io::Result<Self> {
+        let tls = Arc::new(Settings::new(config.clone()));
         let workers = (0..options.workers.max(1))
-            .map(|id| Handle::start(id, config.clone(), options.observers.clone()))
+            .map(|id| Handle::start(id, config.clone(), tls.clone(), options.observers.clone()))
             .collect::<io::Result<_>>()?;
         Ok(Self { config, workers, bound: BTreeMap::new() })
     }

@@ -32,29 +32,55 @@ enum Next {
     Close,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(worker: &Rc<Worker>, link: &Link, io: &Io, first: &[u8]) {
+/// What a client sends first that speaks HTTP/2 without asking (RFC 9113 3.4); no request of HTTP/1 starts so.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// Serves a connection to its end; gives it back if the client speaks HTTP/2 and may, with what was read.
+pub(super) async fn serve(
+    worker: &Rc<Worker>,
+    link: &Link,
+    io: Io,
+    may_switch: bool,
+) -> Option<(Io, Box<Scratch>)> {
     let alarm = worker.timer.alarm();
-    let mut scratch = worker.lend();
-    scratch.input.extend(first);
+    let mut scratch = idle(worker, link, &io, &alarm).await?;
+    if may_switch && is_preface(&io, link, &alarm, &mut scratch).await {
+        return Some((io, scratch));
+    }
     loop {
-        if scratch.input.is_empty() {
-            worker.give_back(scratch);
-            match idle(worker, link, io, &alarm).await {
-                Some(lent) => scratch = lent,
-                None => return,
+        match request(worker, link, &io, &alarm, &mut scratch).await {
+            Next::Keep if scratch.input.is_empty() => {
+                worker.give_back(scratch);
+                scratch = idle(worker, link, &io, &alarm).await?;
             }
-        }
-        match request(worker, link, io, &alarm, &mut scratch).await {
             Next::Keep => scratch.reset(),
             Next::Close => break,
             Next::Linger => {
-                linger(io, &alarm, &mut scratch).await;
+                linger(&io, &alarm, &mut scratch).await;
                 break;
             }
         }
     }
     worker.give_back(scratch);
+    None
+}
+
+/// Whether the connection starts with the preface of HTTP/2. Reads on only while it may be one.
+async fn is_preface(io: &Io, link: &Link, alarm: &Alarm, scratch: &mut Scratch) -> bool {
+    loop {
+        let data = scratch.input.data();
+        let length = data.len().min(PREFACE.len());
+        if data[..length] != PREFACE[..length] || length == PREFACE.len() {
+            return length == PREFACE.len() && data.starts_with(PREFACE);
+        }
+        let http = &link.chain.http;
+        alarm.set(http.request_headers_timeout.or(http.idle_timeout).map(|timeout| Instant::now() + timeout));
+        match alarm.guard(io.read(&mut scratch.input)).await {
+            Ok(Ok(1..)) => {}
+            // The reader of requests meets the same end.
+            _ => return false,
+        }
+    }
 }
 
 /// Waits for the first bytes of a request. The connection holds no buffer meanwhile.

@@ -1,7 +1,16 @@
 //! Heads of HTTP/2, to and from our own.
 
-use crate::head::{Fields, Head, Known, Reply};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, response};
+use crate::{
+    config::HttpManager,
+    h1::Refusal,
+    head::{Fields, Head, Known, Reply, Version},
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{CONTENT_LENGTH, COOKIE, HOST},
+    request::Parts as RequestParts, response,
+    uri::{Authority, PathAndQuery},
+};
 
 /// A request's head for HTTP/2.
 ///
@@ -17,16 +26,47 @@ pub(super) fn request(head: &Head) -> Result<Request<()>, String> {
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(head.method().as_bytes()).map_err(|error| error.to_string())?;
     *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_2;
+    *request.version_mut() = http::Version::HTTP_2;
     *request.headers_mut() = map(head.fields());
     Ok(request)
+}
+
+/// A request's head from HTTP/2; gives the length of its body, if it says so.
+///
+/// # Errors
+/// If it is no request that we serve.
+pub(super) fn read_request(
+    parts: &RequestParts,
+    http: &HttpManager,
+    head: &mut Head,
+) -> Result<Option<u64>, Refusal> {
+    if parts.headers.len() > http.max_headers {
+        return Err(Refusal::TooMany);
+    }
+    let fields = head.fields_mut();
+    for (name, value) in &parts.headers {
+        if name != HOST && name != COOKIE {
+            fields.append(name.as_str(), value.as_bytes());
+        }
+    }
+    // Cookies may come one by one (RFC 9113 8.2.3); HTTP/1 knows one line.
+    let cookies: Vec<&[u8]> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if !cookies.is_empty() {
+        fields.append("cookie", &cookies.join(&b"; "[..]));
+    }
+    let host = parts.headers.get(HOST).map(|host| host.to_str().map_err(|_| Refusal::Host)).transpose()?;
+    let authority = parts.uri.authority().map(Authority::as_str).or(host).ok_or(Refusal::Host)?;
+    let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    head.start(Version::Http2, parts.method.as_str(), target, authority, &http.normalize)?;
+    let lengths = parts.headers.get(CONTENT_LENGTH).map(|length| length.to_str().map_err(|_| Refusal::Length));
+    lengths.transpose()?.map(|length| length.parse().map_err(|_| Refusal::Length)).transpose()
 }
 
 /// A response's head for HTTP/2.
 pub(super) fn response(reply: &Reply) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    *response.version_mut() = Version::HTTP_2;
+    *response.version_mut() = http::Version::HTTP_2;
     *response.headers_mut() = map(&reply.fields);
     response
 }

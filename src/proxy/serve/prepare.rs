@@ -22,7 +22,7 @@ pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bo
             || (!http.forward_client_cert && name == b"x-forwarded-client-cert")
     });
     let peer = link.conn.peer.ip();
-    let mut https = link.conn.tls;
+    let mut https = link.conn.tls.is_some();
     let client = client_address(fields, peer, http.use_remote_address, http.trusted_hops);
     if http.use_remote_address && !http.skip_xff_append {
         append_forwarded_for(fields, peer);

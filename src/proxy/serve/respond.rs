@@ -1,12 +1,15 @@
 //! The way back to the client.
 
+use super::h2_heads;
 use crate::{
     h1::{self, Connection, Length},
     head::{Reply, Version},
     io::Io,
     message::Sink,
 };
-use std::io;
+use bytes::Bytes;
+use h2::server::SendResponse;
+use std::{future::poll_fn, io};
 
 /// Where the response goes.
 pub(super) enum Responder<'a> {
@@ -25,6 +28,15 @@ pub(super) enum Responder<'a> {
         /// The head of the response has been handed over.
         started: bool,
     },
+    /// A stream of HTTP/2.
+    H2 {
+        /// The stream, before the head.
+        respond: SendResponse<Bytes>,
+        /// The request was HEAD.
+        to_head: bool,
+        /// The head of the response has been handed over.
+        started: bool,
+    },
 }
 
 impl Responder<'_> {
@@ -36,7 +48,7 @@ impl Responder<'_> {
     /// Whether the head of the response has been handed over: nothing else can be answered then.
     pub(super) fn has_started(&self) -> bool {
         match self {
-            Responder::H1 { started, .. } => *started,
+            Responder::H1 { started, .. } | Responder::H2 { started, .. } => *started,
         }
     }
 
@@ -44,6 +56,8 @@ impl Responder<'_> {
     pub(super) async fn proceed(&mut self) -> io::Result<()> {
         match self {
             Responder::H1 { io, .. } => io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", b"", b"").await,
+            // Streams send their bodies when they like.
+            Responder::H2 { .. } => Ok(()),
         }
     }
 
@@ -51,13 +65,14 @@ impl Responder<'_> {
     pub(super) fn keeps(&self) -> bool {
         match self {
             Responder::H1 { keep_alive, .. } => *keep_alive,
+            Responder::H2 { .. } => true,
         }
     }
 
     /// Closes the connection after this response.
     pub(super) fn close_after(&mut self) {
-        match self {
-            Responder::H1 { keep_alive, .. } => *keep_alive = false,
+        if let Responder::H1 { keep_alive, .. } = self {
+            *keep_alive = false;
         }
     }
 
@@ -83,13 +98,21 @@ impl Responder<'_> {
                 h1::reply_head(reply, length, connection, out);
                 Ok(Sink::h1(io, out, length))
             }
+            Responder::H2 { respond, to_head, started } => {
+                *started = true;
+                let ends = *to_head || length.is_empty();
+                let stream = respond.send_response(h2_heads::response(reply), ends).map_err(io::Error::other)?;
+                Ok(if ends { Sink::None } else { Sink::H2(stream) })
+            }
         }
     }
 
     /// Ends once the client has gone away. To be waited for only while nothing is read from it.
-    pub(super) async fn gone(&self) {
+    pub(super) async fn gone(&mut self) {
         match self {
             Responder::H1 { io, .. } => io.closed().await,
+            // An error says so too.
+            Responder::H2 { respond, .. } => drop(poll_fn(|cx| respond.poll_reset(cx)).await),
         }
     }
 }

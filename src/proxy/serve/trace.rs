@@ -110,6 +110,7 @@ impl Trace<'_> {
             })),
             peer: Some(conn.peer),
             server_name: conn.sni.as_deref(),
+            tls_version: conn.tls,
             peer_uri: conn.certificate.as_ref().and_then(|certificate| certificate.uris.first()).map(String::as_str),
             route: self.route,
             virtual_host: self.virtual_host,

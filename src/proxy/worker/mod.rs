@@ -9,6 +9,7 @@ use crate::{
     config::{Config, Shared},
     io::Timer,
     log::Record,
+    tls::Settings,
     upstream::Clusters,
 };
 use base::tasks::Tasks;
@@ -35,6 +36,8 @@ pub(crate) struct Worker {
     pub(crate) clusters: Clusters,
     /// Who is told of requests.
     pub(crate) observer: Box<dyn Observer>,
+    /// TLS settings, shared by all workers.
+    pub(crate) tls: Arc<Settings>,
     source: Shared,
     current: RefCell<Rc<Arc<Config>>>,
     lent: lend::Pool,
@@ -44,13 +47,14 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(source: Shared, tasks: Tasks, observer: Box<dyn Observer>) -> Self {
+    pub(crate) fn new(source: Shared, tls: Arc<Settings>, tasks: Tasks, observer: Box<dyn Observer>) -> Self {
         let current = RefCell::new(Rc::new(source.load()));
         Self {
             tasks,
             timer: Timer::new(),
             clusters: Clusters::default(),
             observer,
+            tls,
             source,
             current,
             lent: lend::Pool::default(),
