@@ -36,12 +36,7 @@ enum Next {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// Serves a connection to its end; gives it back if the client speaks HTTP/2 and may, with what was read.
-pub(super) async fn serve(
-    worker: &Rc<Worker>,
-    link: &Link,
-    io: Io,
-    may_switch: bool,
-) -> Option<(Io, Box<Scratch>)> {
+pub(super) async fn serve(worker: &Rc<Worker>, link: &Link, io: Io, may_switch: bool) -> Option<(Io, Box<Scratch>)> {
     let alarm = worker.timer.alarm();
     let mut scratch = idle(worker, link, &io, &alarm).await?;
     if may_switch && is_preface(&io, link, &alarm, &mut scratch).await {

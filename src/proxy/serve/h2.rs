@@ -58,7 +58,11 @@ async fn streams(worker: &Rc<Worker>, link: Rc<Link>, alarm: &Alarm, mut connect
         }
         let idle = link.chain.http.idle_timeout.map(|idle| Instant::now() + idle);
         // Every connection counts as idle for a drain: it is told to leave, and ends with its last stream.
-        if leaving { alarm.set(idle) } else { alarm.set_idle(idle) }
+        if leaving {
+            alarm.set(idle)
+        } else {
+            alarm.set_idle(idle)
+        }
         match alarm.guard(connection.accept()).await {
             Ok(Some(Ok((request, respond)))) => {
                 open.set(open.get() + 1);

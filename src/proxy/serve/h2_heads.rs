@@ -8,7 +8,8 @@ use crate::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{CONTENT_LENGTH, COOKIE, HOST},
-    request::Parts as RequestParts, response,
+    request::Parts as RequestParts,
+    response,
     uri::{Authority, PathAndQuery},
 };
 
@@ -35,11 +36,7 @@ pub(super) fn request(head: &Head) -> Result<Request<()>, String> {
 ///
 /// # Errors
 /// If it is no request that we serve.
-pub(super) fn read_request(
-    parts: &RequestParts,
-    http: &HttpManager,
-    head: &mut Head,
-) -> Result<Option<u64>, Refusal> {
+pub(super) fn read_request(parts: &RequestParts, http: &HttpManager, head: &mut Head) -> Result<Option<u64>, Refusal> {
     if parts.headers.len() > http.max_headers {
         return Err(Refusal::TooMany);
     }

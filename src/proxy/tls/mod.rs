@@ -81,11 +81,12 @@ impl Settings {
     }
 
     fn make(&self, tls: &Tls, alpn: bool, roots: Option<&Arc<Secret>>) -> Result<ServerConfig, TlsError> {
-        let versions: Vec<_> = [(TlsVersion::Tls13, &rustls::version::TLS13), (TlsVersion::Tls12, &rustls::version::TLS12)]
-            .into_iter()
-            .filter(|(version, _)| (tls.min..=tls.max).contains(version))
-            .map(|(_, version)| version)
-            .collect();
+        let versions: Vec<_> =
+            [(TlsVersion::Tls13, &rustls::version::TLS13), (TlsVersion::Tls12, &rustls::version::TLS12)]
+                .into_iter()
+                .filter(|(version, _)| (tls.min..=tls.max).contains(version))
+                .map(|(_, version)| version)
+                .collect();
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&versions)?
             .with_client_cert_verifier(self.verifier(tls, roots)?)

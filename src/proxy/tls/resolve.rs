@@ -34,15 +34,15 @@ impl ResolvesServerCert for Certificates {
             Some(Secret::Certificate(certificate)) => Some(certificate),
             _ => None,
         });
-        let checkable = |secret: &&CertificateSecret| {
-            secret.key.key.choose_scheme(hello.signature_schemes()).is_some()
-        };
+        let checkable = |secret: &&CertificateSecret| secret.key.key.choose_scheme(hello.signature_schemes()).is_some();
         let server_name = hello.server_name().unwrap_or_default().to_ascii_lowercase();
         let rank = |secret: &&CertificateSecret| {
             let names = || secret.names.iter();
             let wildcard = |name: &Arc<str>| {
                 let suffix = name.strip_prefix('*');
-                suffix.is_some_and(|suffix| server_name.split_once('.').is_some_and(|(_, rest)| suffix.strip_prefix('.') == Some(rest)))
+                suffix.is_some_and(|suffix| {
+                    server_name.split_once('.').is_some_and(|(_, rest)| suffix.strip_prefix('.') == Some(rest))
+                })
             };
             match () {
                 () if names().any(|name| **name == *server_name) => 0,
