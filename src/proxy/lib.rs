@@ -7,9 +7,11 @@
 //! accept -> identify -> canonicalise -> authorize -> route -> pick -> connect -> copy -> log, count
 //! ```
 
+mod admin;
 pub mod authz;
 pub mod certs;
 pub mod config;
+mod door;
 pub mod filter;
 pub mod h1;
 pub mod head;
@@ -17,11 +19,14 @@ mod io;
 pub mod log;
 mod message;
 pub mod metrics;
+mod observe;
 pub mod plane;
 pub mod route;
+mod run;
 mod serve;
 mod tls;
 mod upstream;
 mod worker;
 
+pub use run::{Addresses, Control, Options, Proxy, StartError};
 pub use worker::Observer;

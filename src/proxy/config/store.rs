@@ -11,6 +11,7 @@ use super::{
 use proto::TypeUrl;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    net::IpAddr,
     sync::Arc,
 };
 use xds::client::{Interests, Refusal, Update};
@@ -19,6 +20,7 @@ use xds::client::{Interests, Refusal, Update};
 pub struct Store {
     context: Context,
     shared: Shared,
+    bind: Option<IpAddr>,
     next: Config,
     tables: Tables,
     clusters: HashMap<Name, Received>,
@@ -40,12 +42,14 @@ struct Received {
 }
 
 impl Store {
-    /// An empty store that swaps its configurations into `shared`.
-    pub fn new(shared: Shared) -> Self {
+    /// An empty store that swaps its configurations into `shared`. Listeners bind `bind`, if it is given, in place of
+    /// the address that they name.
+    pub fn new(shared: Shared, bind: Option<IpAddr>) -> Self {
         Self {
             context: Context::default(),
             next: Config::default(),
             shared,
+            bind,
             tables: Tables::default(),
             clusters: HashMap::new(),
             endpoints: HashMap::new(),
@@ -151,7 +155,12 @@ impl Store {
             }
             Parsed::Secret(secret) => drop(self.next.secrets.insert(name.clone(), Arc::new(secret))),
             Parsed::Policy(policy) => drop(self.next.policies.insert(name.clone(), Arc::new(policy))),
-            Parsed::Listener(listener) => drop(self.listeners.insert(name.clone(), Arc::new(listener))),
+            Parsed::Listener(mut listener) => {
+                if let Some(bind) = self.bind {
+                    listener.address.set_ip(bind);
+                }
+                self.listeners.insert(name.clone(), Arc::new(listener));
+            }
             Parsed::Routes(table, by_vhds) => self.tables.set_table(name, table, by_vhds, &mut self.next.tables),
             // Put into their tables all at once before.
             Parsed::VirtualHost(_) => {}

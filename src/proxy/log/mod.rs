@@ -8,4 +8,4 @@ mod writer;
 pub use flags::{Flag, Flags};
 pub use format::{Format, FormatError, JsonValue};
 pub use record::{Lookup, Record};
-pub use writer::{Lines, Writer};
+pub use writer::{Lines, Sinks, Writer};

@@ -39,6 +39,10 @@ struct Buffer {
     text: Mutex<String>,
 }
 
+/// The way to all sinks.
+#[derive(Clone)]
+pub struct Sinks(Arc<State>);
+
 /// A worker's way to a sink.
 #[derive(Clone)]
 pub struct Lines {
@@ -59,11 +63,9 @@ impl Writer {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// A new buffer for lines to that sink.
-    pub fn lines(&self, sink: &LogSink) -> Lines {
-        let buffer = Arc::new(Buffer { sink: sink.clone(), text: Mutex::default() });
-        lock(&self.shared.buffers).push(buffer.clone());
-        Lines { state: self.shared.clone(), buffer }
+    /// For those who write lines.
+    pub fn sinks(&self) -> Sinks {
+        Sinks(self.shared.clone())
     }
 
     /// Lines that were dropped because a sink was too slow or could not be written.
@@ -80,6 +82,15 @@ impl Drop for Writer {
             // A panic there has been told by its own hook.
             let _ = thread.join();
         }
+    }
+}
+
+impl Sinks {
+    /// A new buffer for lines to that sink.
+    pub fn lines(&self, sink: &LogSink) -> Lines {
+        let buffer = Arc::new(Buffer { sink: sink.clone(), text: Mutex::default() });
+        lock(&self.0.buffers).push(buffer.clone());
+        Lines { state: self.0.clone(), buffer }
     }
 }
 
@@ -168,7 +179,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let writer = Writer::start().unwrap();
-        let lines = writer.lines(&LogSink::File(path.to_str().unwrap().into()));
+        let lines = writer.sinks().lines(&LogSink::File(path.to_str().unwrap().into()));
         for number in 0..1000 {
             lines.append(|out| out.push_str(&format!("{number}\n")));
         }
@@ -180,7 +191,7 @@ mod tests {
     #[test]
     fn a_sink_that_cannot_be_written_costs_lines_and_nothing_else() {
         let writer = Writer::start().unwrap();
-        let lines = writer.lines(&LogSink::File("/nonexistent/log".into()));
+        let lines = writer.sinks().lines(&LogSink::File("/nonexistent/log".into()));
         lines.append(|out| out.push_str("one\ntwo\n"));
         let state = writer.shared.clone();
         drop(writer);

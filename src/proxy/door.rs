@@ -1,0 +1,71 @@
+//! Between the xDS client and the store: what is refused is told and counted, what is accepted is kept on disk, and the
+//! first full configuration opens the proxy.
+
+use crate::config::Store;
+use base::metrics::{Counter, Gauge, Metrics};
+use proto::TypeUrl;
+use std::sync::Arc;
+use tokio::sync::watch;
+use xds::client::{Handler, Interests, Refusal, Update};
+
+/// The proxy's handler of resources.
+pub(crate) struct Door {
+    store: Store,
+    complete: watch::Sender<bool>,
+    counts: Counts,
+}
+
+/// What is counted of configuration.
+#[derive(Default)]
+struct Counts {
+    refused: Counter,
+    accepted: Counter,
+    connected: Gauge,
+}
+
+impl Door {
+    /// `complete` becomes true with the first full configuration, and stays so.
+    pub(crate) fn new(store: Store, complete: watch::Sender<bool>, metrics: &Metrics) -> Self {
+        let counts = Counts::default();
+        metrics.register(|registry| {
+            registry.register("windlass_xds_refused", "resources refused", counts.refused.clone());
+            registry.register("windlass_xds_accepted", "resources accepted", counts.accepted.clone());
+            registry.register("windlass_xds_connected", "whether a stream is open", counts.connected.clone());
+        });
+        let door = Self { store, complete, counts };
+        door.look();
+        door
+    }
+
+    fn look(&self) {
+        if self.store.is_complete() && !self.complete.send_replace(true) {
+            tracing::info!("the first full configuration is in force");
+        }
+    }
+}
+
+impl Handler for Door {
+    fn apply(
+        &mut self,
+        type_url: TypeUrl,
+        updates: Vec<Update>,
+        removed: Vec<Arc<str>>,
+        interests: &mut Interests,
+    ) -> Vec<Refusal> {
+        let refusals = self.store.apply(type_url, &updates, &removed, interests);
+        for refusal in &refusals {
+            tracing::warn!(%type_url, name = %refusal.name, error = %refusal.error, "resource refused");
+        }
+        for (listener, missing) in self.store.waiting() {
+            tracing::debug!(%listener, ?missing, "listener waits");
+        }
+        self.counts.refused.inc_by(refusals.len() as u64);
+        self.counts.accepted.inc_by(updates.len().saturating_sub(refusals.len()) as u64);
+        self.look();
+        refusals
+    }
+
+    fn connected(&mut self, connected: bool) {
+        self.counts.connected.set(connected.into());
+    }
+}

@@ -1,0 +1,147 @@
+//! `windlass-proxy`: the data plane of one Gateway.
+
+use clap::{Parser, ValueEnum};
+use model::{Identity, ObjectKey, TrustDomain};
+use proxy::{Control, Options, Proxy, certs};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The data plane of one Gateway: configuration by xDS, traffic through.
+#[derive(Parser)]
+#[command(name = "windlass-proxy", version)]
+struct Flags {
+    /// The Gateway to serve.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = gateway)]
+    gateway: ObjectKey,
+    /// The control plane.
+    #[arg(long, value_name = "HOST:PORT", default_value = "istiod.istio-system.svc:15012")]
+    control: String,
+    /// Talk to the control plane without TLS, and so without an identity.
+    #[arg(long, conflicts_with_all = ["token_file", "root_cert"])]
+    plaintext: bool,
+    /// A token that proves who we are, read again at each use.
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/tokens/istio-token")]
+    token_file: PathBuf,
+    /// PEM roots that vouch for the control plane, read again at each use.
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/istio/root-cert.pem")]
+    root_cert: PathBuf,
+    /// The name in the control plane's certificate; default: the host of --control.
+    #[arg(long, value_name = "NAME")]
+    control_name: Option<String>,
+    /// Our service account, in the Gateway's namespace; default: <gateway>-istio.
+    #[arg(long, value_name = "NAME")]
+    service_account: Option<String>,
+    /// The trust domain of our identity.
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    trust_domain: String,
+    /// Directory for the last good configuration and the certificate.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where admin pages are served.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:15000")]
+    admin: SocketAddr,
+    /// Bind this address in place of those in the configuration.
+    #[arg(long, value_name = "ADDR")]
+    bind: Option<IpAddr>,
+    /// Worker threads; default: one for each core.
+    #[arg(long, value_name = "N")]
+    concurrency: Option<usize>,
+    /// How long requests under way may take when the proxy ends, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 45)]
+    drain: u64,
+    /// What our own log looks like (not the access log).
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn gateway(text: &str) -> Result<ObjectKey, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(ObjectKey::new(namespace, name)),
+        _ => Err(format!("wanted <namespace>/<name>, saw {text:?}")),
+    }
+}
+
+impl Flags {
+    fn options(self) -> Options {
+        let workers = self.concurrency.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let control = match self.plaintext {
+            true => Control::Plaintext(self.control),
+            false => {
+                let host = self.control.rsplit_once(':').map_or(&*self.control, |(host, _)| host).to_owned();
+                let account = self.service_account.unwrap_or_else(|| format!("{}-istio", self.gateway.name));
+                let certs = certs::Options {
+                    ca_address: self.control.clone(),
+                    server_name: self.control_name.unwrap_or(host),
+                    identity: Identity {
+                        trust_domain: TrustDomain::new(&self.trust_domain),
+                        namespace: self.gateway.namespace.clone(),
+                        service_account: account.into(),
+                    },
+                    roots: self.root_cert,
+                    token: Some(certs::Token::File(self.token_file)),
+                    dir: self.data.as_ref().map(|data| data.join("certificate")),
+                    ttl: Duration::ZERO,
+                    clock: Arc::new(SystemTime::now),
+                };
+                Control::Mtls(self.control, Box::new(certs))
+            }
+        };
+        let Self { gateway, data, bind, admin, .. } = self;
+        Options { gateway, control, data, workers, bind, admin: Some(admin) }
+    }
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let format = match flags.log_format {
+        LogFormat::Text => base::log::Format::Text,
+        LogFormat::Json => base::log::Format::Json,
+    };
+    base::log::init(format, "info");
+    let limit = Duration::from_secs(flags.drain);
+    // One thread for all that is not traffic.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended =
+        runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(run(flags.options(), limit)));
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            eprintln!("windlass-proxy: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs until a signal or an admin page asks for the end. False: not everything ended in time.
+async fn run(options: Options, limit: Duration) -> Result<bool, String> {
+    let proxy = Proxy::start(options).await.map_err(|error| error.to_string())?;
+    tokio::select! {
+        signal = base::drain::signalled() => {
+            let signal = signal.map_err(|error| format!("can't wait for signals: {error}"))?;
+            tracing::info!(signal, "draining");
+        }
+        () = proxy.asked_to_drain() => tracing::info!("draining, as an admin page asks"),
+    }
+    // A second signal ends at once.
+    tokio::select! {
+        all = proxy.drain(limit) => Ok(all),
+        _ = base::drain::signalled() => Ok(false),
+    }
+}
