@@ -75,7 +75,7 @@ struct Field {
 }
 
 /// Header fields: lower-case names and values, in the order of arrival.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fields {
     pub(super) text: Vec<u8>,
     index: Vec<Field>,

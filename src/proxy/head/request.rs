@@ -46,7 +46,7 @@ pub enum HeadError {
 }
 
 /// The head of a request in its canonical form. `host` is not among the fields: see [`Head::authority`].
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Head {
     fields: Fields,
     version: Version,

@@ -16,11 +16,11 @@ pub(crate) enum CopyError {
 pub(crate) async fn copy(
     source: &mut Source<'_>,
     sink: &mut Sink<'_>,
-    mut moved: impl FnMut(usize),
+    mut moved: impl FnMut(&[u8]),
 ) -> Result<(), CopyError> {
     loop {
         if let Some(piece) = source.piece()? {
-            moved(piece.len());
+            moved(&piece);
             sink.write(piece).await.map_err(CopyError::Sink)?;
         } else if source.is_done() {
             let trailers = source.trailers().await?;

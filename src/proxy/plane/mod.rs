@@ -2,14 +2,16 @@
 
 mod accept;
 mod bind;
+mod names;
 mod run;
 
 pub use bind::BindError;
+pub(crate) use names::Names;
 
 use crate::{
     config::{Listener, Name, Shared},
     tls::Settings,
-    worker::Observer,
+    worker::{Observer, Outer},
 };
 use run::{Command, Handle};
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -47,9 +49,13 @@ impl Plane {
     /// # Errors
     /// If the system refuses a thread or a runtime.
     pub fn start(options: Options, config: Shared) -> io::Result<Self> {
-        let tls = Arc::new(Settings::new(config.clone()));
+        let outer = Outer {
+            config: config.clone(),
+            tls: Arc::new(Settings::new(config.clone())),
+            names: Names::start(config.clone())?,
+        };
         let workers = (0..options.workers.max(1))
-            .map(|id| Handle::start(id, config.clone(), tls.clone(), options.observers.clone()))
+            .map(|id| Handle::start(id, outer.clone(), options.observers.clone()))
             .collect::<io::Result<_>>()?;
         Ok(Self { config, workers, bound: BTreeMap::new() })
     }

@@ -2,13 +2,12 @@
 
 use super::{Observers, accept::accept};
 use crate::{
-    config::{Name, Shared},
-    tls::Settings,
-    worker::Worker,
+    config::Name,
+    worker::{Outer, Worker},
 };
 use base::tasks::Tasks;
 use rustc_hash::FxHashMap;
-use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, rc::Rc, time::Duration};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
@@ -35,7 +34,7 @@ pub(super) struct Handle {
 const SWEEP: Duration = Duration::from_secs(5);
 
 impl Handle {
-    pub(super) fn start(id: usize, config: Shared, tls: Arc<Settings>, observers: Observers) -> io::Result<Self> {
+    pub(super) fn start(id: usize, outer: Outer, observers: Observers) -> io::Result<Self> {
         // A thread that can't make its runtime says so before anybody relies on it.
         let (commands, inbox) = mpsc::unbounded_channel();
         let (started, has_started) = std::sync::mpsc::channel();
@@ -46,7 +45,7 @@ impl Handle {
                 Err(error) => return drop(started.send(Err(error))),
             };
             let _ = started.send(Ok(()));
-            let all = runtime.block_on(run(config, tls, observers(id), inbox));
+            let all = runtime.block_on(run(outer, observers(id), inbox));
             // Nobody may be left to hear it.
             let _ = end.send(all);
         })?;
@@ -65,14 +64,13 @@ impl Handle {
 }
 
 async fn run(
-    config: Shared,
-    tls: Arc<Settings>,
+    outer: Outer,
     observer: Box<dyn crate::worker::Observer>,
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) -> bool {
     let tasks = Tasks::default();
     let housekeeping = Tasks::default();
-    let worker = Rc::new(Worker::new(config, tls, tasks.clone(), observer));
+    let worker = Rc::new(Worker::new(outer, tasks.clone(), observer));
     let timer = worker.timer.clone();
     housekeeping.spawn_local("timer", |_| async move { timer.drive().await });
     let sweeper = worker.clone();

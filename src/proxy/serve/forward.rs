@@ -3,12 +3,13 @@
 use super::{
     exchange::{End, Exchange},
     local::{self, Local},
+    mirror::Mirrors,
     respond::Responder,
     talk::{Failed, Talk},
     trace::Trace,
 };
 use crate::{
-    config::{Cluster, Config, Forward, HostRewrite, RetryPolicy, RouteTable, WeightedCluster},
+    config::{Config, Discovery, Forward, HostRewrite, RetryPolicy, RouteTable, WeightedCluster},
     filter::edit_request,
     h1,
     log::Flag,
@@ -27,6 +28,7 @@ pub(super) struct Plan<'c> {
     pub(super) weighted: &'c WeightedCluster,
     pub(super) retry: Option<&'c RetryPolicy>,
     pub(super) group: Rc<Group>,
+    pub(super) mirrors: Mirrors,
 }
 
 /// Forwards a request.
@@ -50,9 +52,19 @@ pub(super) async fn forward<'c>(
         return local::answer(x, trace, source, responder, Local::new(to.not_found.0)).await;
     };
     let retry = to.retry.as_deref().or(selected.host.retry.as_deref());
-    let group = group(x, cluster);
-    let plan = Plan { table, selected, to, weighted, retry, group };
-    edit(x, &plan);
+    let group = match &cluster.spec.discovery {
+        Discovery::Endpoints => x.worker.clusters.group(cluster, &cluster.endpoints),
+        Discovery::Dns { .. } => {
+            let endpoints = x.worker.names.endpoints(cluster).await;
+            x.worker.clusters.group(cluster, &endpoints)
+        }
+    };
+    edit(x, table, selected, to, weighted);
+    let mirrors = Mirrors::draw(config, x, to);
+    if source.is_done() {
+        mirrors.send(x.worker);
+    }
+    let plan = Plan { table, selected, to, weighted, retry, group, mirrors };
     match attempts(x, trace, &plan, source, responder).await {
         Ok(end) => end,
         Err(failed) => fail(x, trace, source, responder, failed).await,
@@ -72,21 +84,17 @@ fn allows_upgrade(x: &mut Exchange<'_>, to: &Forward) -> bool {
     ignored
 }
 
-fn group(x: &Exchange<'_>, cluster: &Cluster) -> Rc<Group> {
-    x.worker.clusters.group(cluster, &cluster.endpoints)
-}
-
 /// The route's edits of the request's head.
-fn edit(x: &mut Exchange<'_>, plan: &Plan<'_>) {
-    edit_request(plan.table, plan.selected, plan.weighted, x.head.fields_mut());
-    if let Some(rewrite) = &plan.to.path {
-        let target = rewrite_path(rewrite, &plan.selected.route.matches, x.head.path(), x.head.query());
+fn edit(x: &mut Exchange<'_>, table: &RouteTable, selected: Selected<'_>, to: &Forward, weighted: &WeightedCluster) {
+    edit_request(table, selected, weighted, x.head.fields_mut());
+    if let Some(rewrite) = &to.path {
+        let target = rewrite_path(rewrite, &selected.route.matches, x.head.path(), x.head.query());
         let original = x.head.target().to_owned();
         x.head.fields_mut().set("x-envoy-original-path", original.as_bytes());
         x.head.set_target(&target);
     }
-    if let Some(HostRewrite::Literal(host)) = plan.weighted.host.as_ref().or(plan.to.host.as_ref()) {
-        if plan.to.append_forwarded_host {
+    if let Some(HostRewrite::Literal(host)) = weighted.host.as_ref().or(to.host.as_ref()) {
+        if to.append_forwarded_host {
             let original = x.head.authority().to_owned();
             x.head.fields_mut().append("x-forwarded-host", original.as_bytes());
         }

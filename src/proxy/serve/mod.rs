@@ -7,6 +7,7 @@ mod h2;
 mod h2_heads;
 mod line;
 mod local;
+mod mirror;
 mod prepare;
 mod respond;
 mod talk;

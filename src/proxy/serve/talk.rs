@@ -25,6 +25,7 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -192,14 +193,14 @@ impl<'p, 'c> Talk<'p, 'c> {
             responder.proceed().await.map_err(|_| Failed::ClientGone)?;
             x.expects_continue = false;
         }
-        let pumping = Pumping::new(self, x.alarm, source.is_done());
+        let pumping = Pumping::new(self, x, source.is_done());
         let (mut sink, inbound) = line.start(x.head, source.length(), x.upgrade, x.out)?;
         let to_head = x.head.method() == "HEAD";
         if pumping.done.get() {
             // Nothing to pump: one write, then the answer.
             sink.flush().await.map_err(|_| Failed::Reset { stale: line.is_used() })?;
         }
-        let mut pump = pin!(copy(source, &mut sink, |count| pumping.moved(count)));
+        let mut pump = pin!(copy(source, &mut sink, |piece| pumping.moved(piece)));
         let answer = {
             let (mut head, mut gone) = (pin!(inbound.head(x.back, x.reply, to_head)), pin!(responder.gone()));
             let race = poll_fn(|cx| {
@@ -238,8 +239,8 @@ impl<'p, 'c> Talk<'p, 'c> {
             return Ok(if out.flush().await.is_ok() { Left::Upgraded } else { Left::Broken });
         }
         let copied = {
-            let mut copying = pin!(copy(&mut body, &mut out, |count| {
-                trace.sent += count as u64;
+            let mut copying = pin!(copy(&mut body, &mut out, |piece| {
+                trace.sent += piece.len() as u64;
                 self.touch(x.alarm, Instant::now());
             }));
             let race = poll_fn(|cx| match pumping.poll(cx, pump.as_mut()) {
@@ -307,6 +308,7 @@ impl<'p, 'c> Talk<'p, 'c> {
 struct Pumping<'t, 'p, 'c> {
     talk: &'t Talk<'p, 'c>,
     alarm: &'t Alarm,
+    worker: &'t Rc<Worker>,
     /// Nothing is left to send, or nobody to send it to.
     done: Cell<bool>,
     /// The backend stopped reading; it may have answered all the same.
@@ -316,13 +318,14 @@ struct Pumping<'t, 'p, 'c> {
 }
 
 impl<'t, 'p, 'c> Pumping<'t, 'p, 'c> {
-    fn new(talk: &'t Talk<'p, 'c>, alarm: &'t Alarm, done: bool) -> Self {
+    fn new(talk: &'t Talk<'p, 'c>, x: &Exchange<'t>, done: bool) -> Self {
         let (done, broken) = (Cell::new(done), Cell::new(false));
-        Self { talk, alarm, done, broken, received: Cell::new(0), complete: Cell::new(None) }
+        Self { talk, alarm: x.alarm, worker: x.worker, done, broken, received: Cell::new(0), complete: Cell::new(None) }
     }
 
-    fn moved(&self, count: usize) {
-        self.received.set(self.received.get() + count as u64);
+    fn moved(&self, piece: &[u8]) {
+        self.received.set(self.received.get() + piece.len() as u64);
+        self.talk.plan.mirrors.see(piece);
         self.talk.touch(self.alarm, Instant::now());
     }
 
@@ -340,6 +343,7 @@ impl<'t, 'p, 'c> Pumping<'t, 'p, 'c> {
                 self.complete.set(Some(Instant::now()));
                 self.talk.request_complete();
                 self.talk.arm(self.alarm);
+                self.talk.plan.mirrors.send(self.worker);
             }
             Poll::Ready(Err(CopyError::Sink(_))) => self.broken.set(true),
             Poll::Ready(Err(CopyError::Source(error))) => return Err(Failed::of_client(&error)),

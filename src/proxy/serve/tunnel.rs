@@ -43,11 +43,11 @@ pub(super) async fn tunnel(
         touch();
     };
     let mut up = pin!(async {
-        let copied = copy(source, &mut to_backend, |moved| count(&received, moved)).await;
+        let copied = copy(source, &mut to_backend, |piece| count(&received, piece.len())).await;
         copied.is_ok() && backend.shutdown().await.is_ok()
     });
     let mut down = pin!(async {
-        let copied = copy(&mut answers, &mut to_client, |moved| count(&sent, moved)).await;
+        let copied = copy(&mut answers, &mut to_client, |piece| count(&sent, piece.len())).await;
         copied.is_ok() && client.shutdown().await.is_ok()
     });
     let (mut up_done, mut down_done) = (false, false);

@@ -2,6 +2,7 @@
 //! worker but what is finished: the configuration and the TLS settings.
 
 mod lend;
+mod permits;
 
 pub(crate) use lend::Scratch;
 
@@ -9,6 +10,7 @@ use crate::{
     config::{Config, Shared},
     io::Timer,
     log::Record,
+    plane::Names,
     tls::Settings,
     upstream::Clusters,
 };
@@ -26,6 +28,14 @@ pub trait Observer {
     fn ended(&self, http: &crate::config::HttpManager, record: &Record<'_>);
 }
 
+/// What all workers share.
+#[derive(Clone)]
+pub(crate) struct Outer {
+    pub(crate) config: Shared,
+    pub(crate) tls: Arc<Settings>,
+    pub(crate) names: Names,
+}
+
 /// One worker's own state.
 pub(crate) struct Worker {
     /// Its tasks.
@@ -36,6 +46,10 @@ pub(crate) struct Worker {
     pub(crate) clusters: Clusters,
     /// Who is told of requests.
     pub(crate) observer: Box<dyn Observer>,
+    /// What DNS says.
+    pub(crate) names: Names,
+    /// Copies of requests under way.
+    pub(crate) mirrors: permits::Permits,
     /// TLS settings, shared by all workers.
     pub(crate) tls: Arc<Settings>,
     source: Shared,
@@ -47,14 +61,17 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(source: Shared, tls: Arc<Settings>, tasks: Tasks, observer: Box<dyn Observer>) -> Self {
+    pub(crate) fn new(outer: Outer, tasks: Tasks, observer: Box<dyn Observer>) -> Self {
+        let source = outer.config;
         let current = RefCell::new(Rc::new(source.load()));
         Self {
             tasks,
             timer: Timer::new(),
             clusters: Clusters::default(),
             observer,
-            tls,
+            names: outer.names,
+            mirrors: permits::Permits::default(),
+            tls: outer.tls,
             source,
             current,
             lent: lend::Pool::default(),
