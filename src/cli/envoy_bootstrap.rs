@@ -115,9 +115,10 @@ impl EnvoyBootstrap {
             () = tokio::time::sleep(PATIENCE) => bail!("no certificate from {} within {PATIENCE:?}", self.xds),
         };
         let roots = std::path::absolute(data.join("root-cert.pem"))?;
-        let identity = directory.join("identity.pem");
-        replace(&identity, &certificate.identity_pem())?;
-        for (file, secret) in bootstrap::secrets(&identity, &roots) {
+        // In files of their own: what Envoy reads as a chain its admin page shows.
+        replace(&directory.join(bootstrap::KEY), certificate.key_pem())?;
+        replace(&directory.join(bootstrap::CHAIN), &certificate.chain_pem())?;
+        for (file, secret) in bootstrap::secrets(&directory, &roots) {
             replace(&directory.join(file), &secret.to_string())?;
         }
         Ok(directory)

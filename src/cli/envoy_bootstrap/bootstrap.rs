@@ -87,19 +87,23 @@ fn secret(name: &str, directory: &Path) -> Value {
     json!({"name": name, "sds_config": {"resource_api_version": "V3", "path_config_source": {"path": path}}})
 }
 
-/// What the secrets' files hold, by their names: the certificate with its key, and the roots. Envoy reads `identity`
-/// and `roots` again when something is moved into their directories.
-pub fn secrets(identity: &Path, roots: &Path) -> [(&'static str, Value); 2] {
+/// The files of the certificate and its key.
+pub const CHAIN: &str = "cert-chain.pem";
+/// See [`CHAIN`].
+pub const KEY: &str = "key.pem";
+
+/// What the secrets' files hold, by their names: the certificate with its key, and the roots. Envoy reads what they
+/// name again when something is moved into their directories.
+pub fn secrets(directory: &Path, roots: &Path) -> [(&'static str, Value); 2] {
     let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
-    let watched = |file: &Path| json!({"path": file.parent()});
     let certificate = json!({
-        "certificate_chain": {"filename": identity},
-        "private_key": {"filename": identity},
-        "watched_directory": watched(identity),
+        "certificate_chain": {"filename": directory.join(CHAIN)},
+        "private_key": {"filename": directory.join(KEY)},
+        "watched_directory": {"path": directory},
     });
     let validation = json!({
         "trusted_ca": {"filename": roots},
-        "watched_directory": watched(roots),
+        "watched_directory": {"path": roots.parent()},
         "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": SERVER_NAME}}],
     });
     let file =

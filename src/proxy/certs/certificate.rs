@@ -126,13 +126,16 @@ impl Certificate {
         &self.certified
     }
 
-    /// The chain, leaf first, and the private key, as one PEM for programs that read files.
-    pub fn identity_pem(&self) -> String {
+    /// The chain, leaf first, as PEM, for programs that read files.
+    pub fn chain_pem(&self) -> String {
         // The last of what an authority sends is its trust bundle.
         let leaf_and_above = self.parts.chain.split_last().map_or(&[][..], |(_, sent)| sent);
-        let mut pem: Vec<&str> = leaf_and_above.iter().map(|part| part.trim_end()).collect();
-        pem.push(self.parts.key.trim_end());
-        pem.join("\n") + "\n"
+        leaf_and_above.iter().map(|part| format!("{}\n", part.trim_end())).collect()
+    }
+
+    /// The private key as PEM, for programs that read files.
+    pub fn key_pem(&self) -> &str {
+        &self.parts.key
     }
 
     /// The roots to trust.
