@@ -13,16 +13,16 @@ pub struct Outputs {
 impl Outputs {
     /// The resources that a commit changed, by type in the order of make before break, then by key. None: it is gone.
     pub fn changes<'a>(&self, changes: &'a Changes) -> impl Iterator<Item = (&'a ResourceKey, Option<Arc<Resource>>)> {
-        self.tables.clone().into_iter().flat_map(move |table| changes.of(&table)).map(first)
+        self.tables.into_iter().flat_map(move |table| changes.of(&table)).map(first)
     }
 
     /// All resources, in the same order.
     pub fn all<'a>(&self, engine: &'a Engine) -> impl Iterator<Item = (&'a ResourceKey, Arc<Resource>)> {
-        let rows = self.tables.clone().into_iter().flat_map(move |table| engine.iter(&table));
+        let rows = self.tables.into_iter().flat_map(move |table| engine.iter(&table));
         rows.map(first).filter_map(|(key, resource)| Some((key, resource?)))
     }
 }
 
-fn first<'a>((key, rows): (&'a ResourceKey, Rows<Resource>)) -> (&'a ResourceKey, Option<Arc<Resource>>) {
+fn first((key, rows): (&ResourceKey, Rows<Resource>)) -> (&ResourceKey, Option<Arc<Resource>>) {
     (key, rows.first().cloned())
 }

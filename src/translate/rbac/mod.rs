@@ -66,8 +66,8 @@ fn filter(settings: &Settings, name: &str, action: Action, policies: &[&Policy])
 fn named_rules(settings: &Settings, policies: &[&Policy]) -> BTreeMap<String, EnvoyPolicy> {
     let rules = policies.iter().flat_map(|policy| {
         let name = &policy.key;
-        policy.rules.iter().enumerate().map(move |(i, one)| {
-            let id = format!("ns[{}]-policy[{}]-rule[{i}]", name.namespace, name.name);
+        policy.rules.iter().map(move |one| {
+            let id = format!("ns[{}]-policy[{}]-rule[{}]", name.namespace, name.name, one.index);
             (id, rule(settings, policy.action, one))
         })
     });

@@ -63,7 +63,10 @@ pub(super) fn host(wanted: &StringMatch) -> StringMatcher {
     let pattern = match wanted {
         StringMatch::Exact(text) | StringMatch::Template(text) => format!("(?i){}{PORT}", escape(text)),
         StringMatch::Suffix(text) => format!("(?i).*{}{PORT}", escape(text)),
-        StringMatch::Prefix(_) | StringMatch::Present => return StringMatcher { ignore_case: true, ..string(wanted) },
+        StringMatch::Prefix(text) if !text.is_empty() => {
+            return StringMatcher { ignore_case: true, ..string(wanted) };
+        }
+        StringMatch::Prefix(_) | StringMatch::Present => return string(wanted),
     };
     wire::string(MatchPattern::SafeRegex(wire::regex(pattern)))
 }

@@ -1,0 +1,90 @@
+//! Laws that hold between rooms.
+//!
+//! Policies: what `translate` emits decides as the policy is written, judged by two interpreters that know nothing of
+//! each other: one of `model::Policy` ([`policy`]), one of Envoy's RBAC protos ([`rbac`]). And windlass-proxy's own
+//! evaluation decides as the second does.
+
+mod cases;
+mod policy;
+mod rbac;
+mod request;
+
+use engine::{Batch, Engine};
+use model::{ObjectKey, Policy};
+use proptest::prelude::*;
+use proto::TypeUrl;
+use request::Request;
+use std::sync::Arc;
+use translate::{Inputs, Settings};
+
+/// The bytes of `authz.deny` and `authz.allow` for a gateway with these policies.
+fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 2] {
+    let mut engine = Engine::new();
+    let gateways = engine.input("gateways");
+    let all = engine.input::<usize, Policy>("policies");
+    let gateway = ObjectKey::new("ns", "gw");
+    let inputs = Inputs {
+        gateways: *gateways,
+        listeners: *engine.input("listeners"),
+        virtual_hosts: *engine.input("virtual hosts"),
+        clusters: *engine.input("clusters"),
+        endpoints: *engine.input("endpoints"),
+        gateway_clusters: *engine.input("gateway clusters"),
+        certificates: *engine.input("certificates"),
+        policies: engine.derive("policies of gateways", &all, {
+            let gateway = gateway.clone();
+            move |_: &engine::View, _: &usize, rows: &engine::Rows<Policy>| vec![(gateway.clone(), (*rows[0]).clone())]
+        }),
+    };
+    let outputs = translate::declare(&mut engine, settings.clone(), inputs);
+    let mut batch = Batch::new();
+    batch.set(&gateways, gateway, ());
+    for (i, policy) in policies.iter().enumerate() {
+        batch.set(&all, i, Arc::new(policy.clone()));
+    }
+    engine.commit(batch);
+    ["authz.deny", "authz.allow"].map(|name| {
+        let mut found =
+            outputs.all(&engine).filter(|(key, _)| key.type_url == TypeUrl::Extension && &*key.name == name);
+        found.next().expect("a gateway has both filters").1.body.to_vec()
+    })
+}
+
+/// The filters as windlass-proxy reads them.
+fn compiled(filters: &[Vec<u8>; 2]) -> Vec<proxy::authz::Rbac> {
+    let context = proxy::config::Context::default();
+    let names = ["authz.deny", "authz.allow"];
+    let parsed = filters.iter().zip(names).map(|(body, name)| {
+        match proxy::config::parse(&context, TypeUrl::Extension, &name.into(), body) {
+            Ok(proxy::config::Parsed::Policy(rbac)) => rbac,
+            Ok(_) => panic!("{name} is a policy"),
+            Err(fault) => panic!("{name}: {fault}"),
+        }
+    });
+    parsed.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_500, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_emitted_rbac_decides_as_the_policy_is_written(
+        policies in cases::policies(),
+        requests in proptest::collection::vec(cases::request(), 6),
+        port_offset in prop_oneof![Just(0), Just(10_000)],
+    ) {
+        let settings = Settings { port_offset, ..Settings::default() };
+        let bytes = emitted(&settings, &policies);
+        let filters: Vec<_> = bytes.iter().map(|bytes| rbac::decode(bytes)).collect();
+        let ours = compiled(&bytes);
+        for request in requests {
+            let wanted = policy::allows(&policies, &request);
+            let bound = Request { port: request.port + port_offset, ..request };
+            prop_assert_eq!(filters.iter().all(|filter| rbac::allows(filter, &bound)), wanted, "{:?}", bound);
+            // The proxy has no JWTs yet.
+            let plain = Request { claims: None, ..bound };
+            let by_rbac = filters.iter().all(|filter| rbac::allows(filter, &plain));
+            prop_assert_eq!(ours.iter().all(|rbac| plain.ask_proxy(rbac)), by_rbac, "the proxy on {:?}", plain);
+        }
+    }
+}
