@@ -11,6 +11,7 @@
 pub mod client;
 mod feedback;
 mod publisher;
+pub mod recorder;
 mod routes;
 pub mod server;
 mod snapshot;

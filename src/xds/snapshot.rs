@@ -21,8 +21,13 @@ pub struct Entry {
 pub(crate) enum Slot {
     /// Exactly this entry.
     Known(Arc<Entry>),
-    /// The client may hold something else; the last entry that it surely held, if any. Never in a snapshot.
-    Unsure(Option<Arc<Entry>>),
+    /// The client has refused a response with it, or holds what was never published. Never in a snapshot.
+    Unsure {
+        /// The last entry that it surely held.
+        last: Option<Arc<Entry>>,
+        /// Another version that it may have taken from what it refused as a whole.
+        maybe: Option<u64>,
+    },
 }
 
 impl Slot {
@@ -30,8 +35,24 @@ impl Slot {
     pub(crate) fn entry(&self) -> Option<&Arc<Entry>> {
         match self {
             Slot::Known(entry) => Some(entry),
-            Slot::Unsure(entry) => entry.as_ref(),
+            Slot::Unsure { last, .. } => last.as_ref(),
         }
+    }
+
+    /// Whether the client may hold anything at all.
+    pub(crate) fn may_be_held(&self) -> bool {
+        !matches!(self, Slot::Unsure { last: None, maybe: None })
+    }
+
+    /// What becomes of a slot when `sent` is refused together with other resources, or is `guilty` itself.
+    pub(crate) fn refused(slot: Option<&Slot>, sent: &Entry, guilty: bool) -> Self {
+        let version = sent.resource.version;
+        let (last, maybe) = match slot {
+            None => (None, None),
+            Some(Slot::Known(last)) => (Some(last.clone()), None),
+            Some(Slot::Unsure { last, maybe }) => (last.clone(), maybe.filter(|maybe| *maybe != version)),
+        };
+        Slot::Unsure { last, maybe: maybe.or((!guilty).then_some(version)) }
     }
 }
 
@@ -40,6 +61,8 @@ impl PartialEq for Slot {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Slot::Known(a), Slot::Known(b)) => Arc::ptr_eq(a, b) || a.resource.version == b.resource.version,
+            // Only two states of the same stream hold such slots: nothing has been sent between them.
+            (Slot::Unsure { .. }, Slot::Unsure { .. }) => true,
             _ => false,
         }
     }

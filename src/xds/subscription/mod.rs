@@ -12,6 +12,8 @@
 //! it, halves are tried until it is found. A parked resource closes no gate; but while a client holds an outdated
 //! route, what it may need is not removed.
 
+#[cfg(test)]
+mod law;
 mod nack;
 mod request;
 mod watch;
@@ -21,7 +23,7 @@ use imbl::ordmap::DiffItem;
 use proto::TypeUrl;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use watch::{Outstanding, Pending, Rest, Watch};
+use watch::{Outstanding, Pending, Rest, Watch, is_update};
 
 pub(crate) use request::Refused;
 
@@ -42,10 +44,16 @@ pub(crate) struct Subscription {
     warms: bool,
     target: Arc<Snapshot>,
     watches: [Option<Watch>; TypeUrl::ALL.len()],
-    /// Endpoints of new clusters that the client is about to ask for.
+    /// Clusters that the client holds and whose endpoints it has not asked for.
     expected: BTreeSet<Arc<str>>,
+    /// There are such endpoints, and it is about to ask for them.
+    expects: bool,
     /// The client has asked for the endpoints of its clusters so far.
     follows: bool,
+    /// Removals wait for types that the client has not asked for.
+    incomplete: bool,
+    /// They waited long enough.
+    asks_no_more: bool,
     nonce: u64,
     reported: u64,
     notes: Vec<Note>,
@@ -105,7 +113,10 @@ impl Subscription {
             target,
             watches: Default::default(),
             expected: BTreeSet::new(),
+            expects: false,
             follows: true,
+            incomplete: false,
+            asks_no_more: false,
             nonce: 0,
             reported: 0,
             notes: Vec::new(),
@@ -119,8 +130,13 @@ impl Subscription {
         for watch in self.watches.iter_mut().flatten() {
             watch.rest = None;
         }
+        self.expect();
+    }
+
+    /// Looks again whether endpoints are published that the client is expected to ask for.
+    fn expect(&mut self) {
         let endpoints = self.target.table(TypeUrl::Endpoints);
-        self.expected.retain(|name| endpoints.contains_key(name));
+        self.expects = self.follows && self.expected.iter().any(|name| endpoints.contains_key(name));
     }
 
     /// What happened since the last call.
@@ -128,15 +144,16 @@ impl Subscription {
         std::mem::take(&mut self.notes).into_iter()
     }
 
-    /// Whether routes wait for the client to ask for endpoints.
+    /// Whether something waits for the client to ask for more: routes for the endpoints of new clusters, removals for
+    /// the types that may name what is removed.
     pub(crate) fn is_expecting(&self) -> bool {
-        !self.expected.is_empty()
+        self.expects || self.incomplete
     }
 
-    /// The client doesn't ask for the endpoints of its new clusters: routes wait for them no longer.
+    /// The client asks for no more: nothing waits for it any longer.
     pub(crate) fn stop_expecting(&mut self) {
-        self.expected.clear();
-        self.follows = false;
+        (self.follows, self.expects) = (false, false);
+        self.asks_no_more = true;
     }
 
     /// Everything that can be sent now.
@@ -152,9 +169,11 @@ impl Subscription {
                     quiet &= watch.is_quiet();
                 }
             }
-            floor = if self.expected.is_empty() { lowest } else { 0 };
+            floor = if self.expects { 0 } else { lowest };
         }
-        if quiet && self.expected.is_empty() {
+        let removals = self.watches.iter().flatten().any(|watch| watch.rest.is_some_and(|rest| rest.removals));
+        self.incomplete = removals && !self.asked_for_all();
+        if quiet && removals && !self.expects && !self.incomplete {
             responses.extend(self.remove());
         }
         self.report();
@@ -174,6 +193,8 @@ impl Subscription {
         if watch.rest.is_some_and(|rest| watch.outstanding.is_some() || !can_go(rest)) {
             return None;
         }
+        // What is asked for while its removal is to come is answered by the removal, in its turn.
+        watch.wanted.retain(|name| target.table(type_url).contains_key(name) || !watch.base.contains_key(name));
         let mut pending = watch.pending(target.table(type_url));
         if watch.outstanding.is_some() {
             watch.rest = Some(Rest::of(type_url, &pending));
@@ -299,42 +320,50 @@ impl Subscription {
     }
 
     /// An acknowledgement of clusters: their endpoints come next.
-    fn clusters_acked(&mut self, outstanding: &Outstanding) {
+    fn clusters_acked(&mut self, before: &Table) {
         let [Some(clusters), endpoints, ..] = &mut self.watches else { return };
         if endpoints.as_ref().map_or(!self.warms, |watch| watch.wildcard) {
             return;
         }
-        let published = self.target.table(TypeUrl::Endpoints);
         let again = self.warms && self.flavor == Flavor::Delta;
-        for item in outstanding.before.diff(&clusters.base) {
-            let covered = |name| endpoints.as_ref().is_some_and(|watch| watch.covers(name));
-            match item {
-                DiffItem::Update { new: (name, _), .. } if again && covered(name) => {
-                    if let Some(watch) = endpoints {
-                        watch.wanted.insert(name.clone());
-                        watch.rest = None;
-                    }
+        for item in before.diff(&clusters.base) {
+            let name = match item {
+                DiffItem::Add(name, _) | DiffItem::Update { new: (name, _), .. } => name,
+                DiffItem::Remove(name, _) => {
+                    self.expected.remove(name);
+                    continue;
                 }
-                DiffItem::Add(name, _) if self.follows && published.contains_key(name) && !covered(name) => {
-                    self.expected.insert(name.clone());
+            };
+            let covered = endpoints.as_mut().filter(|watch| watch.covers(name));
+            match (is_update(&item), covered) {
+                (true, Some(watch)) if again => {
+                    watch.wanted.insert(name.clone());
+                    watch.rest = None;
                 }
+                (false, None) => drop(self.expected.insert(name.clone())),
                 _ => {}
             }
         }
+        self.expect();
     }
 
     /// Says how far the client is, once it has asked for what it takes to serve.
     fn report(&mut self) {
-        let needs = [TypeUrl::Cluster, TypeUrl::Listener, TypeUrl::Route];
-        let asked = |type_url| self.watch(type_url).is_some() || self.target.table(type_url).is_empty();
         let reached = self.watches.iter().flatten().map(|watch| watch.done).min();
         if let Some(reached) = reached.filter(|reached| *reached > self.reported)
-            && needs.into_iter().all(asked)
-            && self.expected.is_empty()
+            && self.asked_for_all()
+            && !self.expects
         {
             self.reported = reached;
             self.notes.push(Note::Reached(reached));
         }
+    }
+
+    /// Whether the client has asked for every type that it takes to serve, as far as there is any of it.
+    fn asked_for_all(&self) -> bool {
+        let needs = [TypeUrl::Cluster, TypeUrl::Listener, TypeUrl::Route, TypeUrl::VirtualHost];
+        let asked = |type_url| self.watch(type_url).is_some() || self.target.table(type_url).is_empty();
+        self.asks_no_more || needs.into_iter().all(asked)
     }
 
     fn forget(&mut self, type_url: TypeUrl, names: &[Arc<str>]) {

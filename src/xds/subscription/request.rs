@@ -1,7 +1,7 @@
 //! What requests do to a stream's state (CONTRACTS 1.4).
 
 use super::{Flavor, Note, Subscription, is_whole, watch::Watch};
-use crate::snapshot::{Slot, Table};
+use crate::snapshot::{Entry, Slot, Table};
 use proto::TypeUrl;
 use proto::ads::{DeltaDiscoveryRequest, DiscoveryRequest, Status};
 use std::collections::{HashMap, HashSet};
@@ -35,6 +35,10 @@ impl Subscription {
         watch.rest = None;
         if first {
             start_delta(watch, table, type_url, request);
+            if type_url == TypeUrl::Cluster {
+                // What a client comes back with counts as acknowledged just now.
+                self.clusters_acked(&Table::new());
+            }
         } else {
             change_delta(watch, table, &request.resource_names_subscribe, &request.resource_names_unsubscribe);
         }
@@ -46,19 +50,23 @@ impl Subscription {
     pub(crate) fn sotw(&mut self, request: DiscoveryRequest) -> Result<(), Refused> {
         let Some(type_url) = TypeUrl::parse(&request.type_url) else { return Ok(()) };
         self.limit(type_url, request.resource_names.len())?;
-        let known = self.watch(type_url).filter(|_| !request.response_nonce.is_empty());
-        let Some(watch) = known else {
+        // Without a nonce a client starts anew, unless it has not seen the first response yet.
+        let nonce = &request.response_nonce;
+        let goes_on = |watch: &&Watch| !nonce.is_empty() || watch.outstanding.is_some() || watch.nonce == 0;
+        let Some(watch) = self.watch(type_url).filter(goes_on) else {
             self.watches[type_url as usize] =
                 start_sotw(self.target.table(type_url), type_url, &request.resource_names);
             self.asked_for_endpoints(type_url);
             return Ok(());
         };
-        if request.response_nonce != watch.nonce.to_string() {
+        let is_early = nonce.is_empty() && watch.nonce == 0;
+        if !is_early && *nonce != watch.nonce.to_string() {
+            // What it asks for it repeats with its answer to the response that it has not seen.
             self.notes.push(Note::Stale(type_url));
             return Ok(());
         }
-        let answered = watch.outstanding.is_some();
-        self.answer(type_url, &request.response_nonce, request.error_detail.as_ref());
+        let answered = is_early || watch.outstanding.is_some();
+        self.answer(type_url, nonce, request.error_detail.as_ref());
         let table = self.target.table(type_url);
         let slot = &mut self.watches[type_url as usize];
         let Some(watch) = slot else { return Ok(()) };
@@ -100,15 +108,16 @@ impl Subscription {
             self.notes.push(Note::Acked(type_url));
             self.notes.extend(recovered.into_iter().map(|name| Note::Recovered(type_url, name)));
             if type_url == TypeUrl::Cluster {
-                self.clusters_acked(&outstanding);
+                self.clusters_acked(&outstanding.before);
             }
         }
     }
 
     fn asked_for_endpoints(&mut self, type_url: TypeUrl) {
         if let Some(watch) = self.watches[type_url as usize].as_ref().filter(|_| type_url == TypeUrl::Endpoints) {
-            self.follows |= !watch.wanted.is_empty();
+            self.follows |= self.expected.iter().any(|name| watch.covers(name));
             self.expected.retain(|name| !watch.covers(name));
+            self.expect();
         }
     }
 
@@ -148,33 +157,35 @@ fn start_delta(watch: &mut Watch, table: &Table, type_url: TypeUrl, request: Del
         watch.wildcard &= name != WILDCARD;
     }
     let claims = &request.initial_resource_versions;
-    let holds = |name: &str, slot: &Slot| {
-        let version = claims.get(name).map(String::as_str);
-        slot.entry().is_some_and(|entry| version == Some(&entry.resource.version_text()))
-    };
-    let unknown = |name: &&Arc<str>| !table.get(*name).is_some_and(|slot| watch.wildcard || holds(name, slot));
-    watch.wanted = watch.names.iter().filter(unknown).cloned().collect();
-    watch.base = if watch.wildcard { claimed(table, claims, holds) } else { table.clone() };
+    let absent = |name: &&Arc<str>| !claims.contains_key(&***name) && !table.contains_key(*name);
+    watch.wanted = watch.names.iter().filter(absent).cloned().collect();
+    watch.base = claimed(table, claims);
     watch.answer_due = watch.wildcard && claims.is_empty();
 }
 
 /// What a client holds that comes back with versions: the published table as far as they agree.
-fn claimed(table: &Table, claims: &HashMap<String, String>, holds: impl Fn(&str, &Slot) -> bool) -> Table {
+fn claimed(table: &Table, claims: &HashMap<String, String>) -> Table {
     if claims.is_empty() {
         return Table::new();
     }
     let mut base = table.clone();
-    for (name, slot) in table {
-        if !claims.contains_key(&**name) {
-            base.remove(name);
-        } else if !holds(name, slot) {
-            base.insert(name.clone(), Slot::Unsure(None));
+    for name in table.keys().filter(|name| !claims.contains_key(&***name)) {
+        base.remove(name);
+    }
+    for (name, version) in claims {
+        let published = table.get(name.as_str()).and_then(Slot::entry);
+        if published.is_none_or(|entry| entry.resource.version_text() != *version) {
+            base.insert(name.as_str().into(), stranger(name, version));
         }
     }
-    for name in claims.keys().filter(|name| !table.contains_key(name.as_str())) {
-        base.insert(name.as_str().into(), Slot::Unsure(None));
-    }
     base
+}
+
+/// What a client holds that isn't published: its version counts if it is one of ours, its contents are unknown.
+fn stranger(name: &str, version: &str) -> Slot {
+    let Ok(version) = u64::from_str_radix(version, 16) else { return Slot::Unsure { last: None, maybe: Some(0) } };
+    let resource = proto::Resource { version, body: bytes::Bytes::new() };
+    Slot::Known(Arc::new(Entry { name: name.into(), resource, generation: 0 }))
 }
 
 fn change_delta(watch: &mut Watch, table: &Table, subscribe: &[String], unsubscribe: &[String]) {
@@ -195,8 +206,11 @@ fn change_delta(watch: &mut Watch, table: &Table, subscribe: &[String], unsubscr
         }
         let name = intern(table, name);
         watch.parked.remove(&name);
-        watch.names.insert(name.clone());
-        watch.wanted.insert(name);
+        if watch.covers(&name) || !table.contains_key(&name) {
+            // It asks once more, or for what doesn't exist: it gets an answer.
+            watch.wanted.insert(name.clone());
+        }
+        watch.ask(name);
     }
     for name in unsubscribe {
         if name == WILDCARD {
@@ -221,10 +235,8 @@ fn start_sotw(table: &Table, type_url: TypeUrl, names: &[String]) -> Option<Watc
     }
     let wildcard = legacy || names.iter().any(|name| name == WILDCARD);
     let names: HashSet<_> = names.iter().filter(|name| *name != WILDCARD).map(|name| intern(table, name)).collect();
-    let wanted = if wildcard { Default::default() } else { names.iter().cloned().collect() };
-    let base = if wildcard { Table::new() } else { table.clone() };
     let answer_due = wildcard || is_whole(type_url);
-    Some(Watch { wildcard, legacy, names, wanted, base, answer_due, ..Watch::default() })
+    Some(Watch { wildcard, legacy, names, answer_due, ..Watch::default() })
 }
 
 /// Takes the names of a later request; says whether they differ.
@@ -239,16 +251,17 @@ fn change_sotw(watch: &mut Watch, table: &Table, type_url: TypeUrl, names: &[Str
     if wildcard == watch.wildcard && names == watch.names {
         return false;
     }
-    let added: Vec<_> = names.difference(&watch.names).cloned().collect();
     if wildcard && !watch.wildcard {
         watch.base = Table::new();
         watch.answer_due = true;
-    } else if !wildcard {
-        watch.answer_due |= is_whole(type_url) && !added.is_empty();
-        watch.wanted.extend(added);
-        watch.wanted.retain(|name| names.contains(name));
-        watch.parked.retain(|name, _| names.contains(name));
     }
-    (watch.wildcard, watch.names) = (wildcard, names);
+    watch.wildcard = wildcard;
+    for name in &names {
+        watch.answer_due |= is_whole(type_url) && !watch.covers(name);
+        watch.ask(name.clone());
+    }
+    watch.wanted.retain(|name| names.contains(name));
+    watch.parked.retain(|name, _| wildcard || names.contains(name));
+    watch.names = names;
     true
 }

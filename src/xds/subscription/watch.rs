@@ -19,7 +19,7 @@ pub(super) struct Watch {
     pub(super) names: HashSet<Arc<str>>,
     /// What the client has been told. Names that it hasn't subscribed to ride along.
     pub(super) base: Table,
-    /// Names to be sent whatever `base` says: the client has just asked for them.
+    /// Names to be sent whatever `base` says: the client asks for them again, or they don't exist.
     pub(super) wanted: BTreeSet<Arc<str>>,
     /// The client waits for a response, even an empty one.
     pub(super) answer_due: bool,
@@ -90,10 +90,25 @@ pub(super) struct Pending {
     pub(super) absent: Vec<Arc<str>>,
 }
 
+/// Whether the client surely has an older version.
+pub(super) fn is_update(item: &DiffItem<'_, '_, Arc<str>, Slot>) -> bool {
+    matches!(item, DiffItem::Update { old: (_, Slot::Known(_)), .. })
+}
+
 impl Watch {
     /// Whether the client wants to know of a name.
     pub(super) fn covers(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
+    }
+
+    /// The client asks for a name. If it didn't before, the published resource counts as not told, and may be part of
+    /// any generation.
+    pub(super) fn ask(&mut self, name: Arc<str>) {
+        if !self.covers(&name) {
+            self.base.remove(&name);
+            (self.told, self.done) = (0, 0);
+        }
+        self.names.insert(name);
     }
 
     /// What the client has not been told, parked resources and suspects left out.
@@ -108,7 +123,7 @@ impl Watch {
                     if self.covers(name) && !self.wanted.contains(name) =>
                 {
                     let entry = slot.entry().filter(|entry| !self.is_parked(entry));
-                    pending.additions |= entry.is_some() && matches!(item, DiffItem::Add(..));
+                    pending.additions |= entry.is_some() && !is_update(&item);
                     pending.updates.extend(entry.cloned());
                 }
                 _ => {}
@@ -157,7 +172,7 @@ impl Watch {
 
     /// A parked update: the client holds an older version, which may need what has been removed since.
     pub(super) fn holds_outdated(&self) -> bool {
-        self.parked.keys().any(|name| self.base.get(name).and_then(Slot::entry).is_some())
+        self.parked.keys().any(|name| self.base.get(name).is_some_and(Slot::may_be_held))
     }
 
     /// Notes that these have been told. `all`: nothing was left out, so that the published table, which is shared by
@@ -206,33 +221,27 @@ impl Watch {
     pub(super) fn nacked(&mut self, error: &str) -> Vec<Arc<Entry>> {
         let Some(outstanding) = self.outstanding.take() else { return Vec::new() };
         self.rest = None;
-        let mut sent = BTreeMap::new();
+        let mut sent: BTreeMap<Arc<str>, Arc<Entry>> = BTreeMap::new();
         for item in outstanding.before.diff(&self.base) {
-            let (name, old, new) = match item {
-                DiffItem::Add(name, new) => (name, None, new),
-                DiffItem::Update { old: (_, old), new: (name, new) } => (name, old.entry(), new),
-                // A removal that was refused isn't tried again.
-                DiffItem::Remove(..) => continue,
-            };
-            sent.extend(new.entry().map(|new| (name.clone(), (new.clone(), old.cloned()))));
+            // A removal that was refused isn't tried again.
+            let (DiffItem::Add(_, new) | DiffItem::Update { new: (_, new), .. }) = item else { continue };
+            sent.extend(new.entry().map(|entry| (entry.name.clone(), entry.clone())));
         }
-        for name in outstanding.forced {
-            if let Some(entry) = self.base.get(&name).and_then(Slot::entry) {
-                sent.insert(name, (entry.clone(), None));
-            }
-        }
+        let again = outstanding.forced.iter().filter_map(|name| self.base.get(name)?.entry());
+        sent.extend(again.map(|entry| (entry.name.clone(), entry.clone())));
         sent.retain(|name, _| self.covers(name));
-        for (name, (_, old)) in &sent {
-            self.base.insert(name.clone(), Slot::Unsure(old.clone()));
-        }
         let guilty = nack::guilty(sent.keys(), error);
+        for (name, entry) in &sent {
+            let slot = Slot::refused(outstanding.before.get(name), entry, guilty.contains(name));
+            self.base.insert(name.clone(), slot);
+        }
         if guilty.is_empty() {
             let names: Vec<_> = sent.into_keys().collect();
             let (first, second) = names.split_at(names.len() / 2);
             self.suspects.extend([second, first].into_iter().filter(|group| !group.is_empty()).map(<[_]>::to_vec));
             return Vec::new();
         }
-        let parked: Vec<_> = guilty.iter().filter_map(|name| Some(sent.get(name)?.0.clone())).collect();
+        let parked: Vec<_> = guilty.iter().filter_map(|name| sent.get(name).cloned()).collect();
         self.parked.extend(parked.iter().map(|entry| (entry.name.clone(), entry.resource.version)));
         parked
     }
