@@ -1,7 +1,7 @@
 //! Accept and identify: from a socket to a connection with its filter chain.
 
 use crate::{
-    config::{Config, Listener, Name, Transport},
+    config::{Config, FilterChain, Listener, Name, Transport},
     head::Conn,
     io::Io,
     serve::{Link, serve},
@@ -9,7 +9,7 @@ use crate::{
     worker::Worker,
 };
 use rustls::server::Acceptor;
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
@@ -50,7 +50,7 @@ async fn connection(worker: Rc<Worker>, name: Name, stream: TcpStream, peer: Soc
             // The common case of cleartext HTTP: nothing is to be found out.
             Some(chain) if !listener.inspects() && chain.tls.is_none() => {
                 let conn = Conn { peer, local, tls: None, sni: None, certificate: None };
-                Some((Link { conn, chain: chain.clone() }, Io::from(stream)))
+                Some((link(listener, conn, chain, &config), Io::from(stream)))
             }
             _ => {
                 let limit = listener.inspect_timeout.unwrap_or(HANDSHAKE);
@@ -81,7 +81,7 @@ async fn identify(
     if first[0] != TLS_HANDSHAKE {
         let chain = listener.chain(None, Transport::Plain).filter(|chain| chain.tls.is_none())?.clone();
         let conn = Conn { peer, local, tls: None, sni: None, certificate: None };
-        return Some((Link { conn, chain }, Io::from(stream)));
+        return Some((link(listener, conn, &chain, config), Io::from(stream)));
     }
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
     let hello = start.client_hello();
@@ -99,5 +99,9 @@ async fn identify(
         _ => "TLSv1.3",
     };
     let conn = Conn { peer, local, tls: Some(version), sni, certificate };
-    Some((Link { conn, chain }, Io::from(TlsStream::from(stream))))
+    Some((link(listener, conn, &chain, config), Io::from(TlsStream::from(stream))))
+}
+
+fn link(listener: &Listener, conn: Conn, chain: &Arc<FilterChain>, config: &Config) -> Link {
+    Link { conn, listener: listener.name.clone(), chain: chain.clone(), seen: Cell::new(config.generation) }
 }

@@ -141,7 +141,7 @@ async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scrat
         io,
         out,
         version: head.version(),
-        keep_alive: request.keep_alive && !worker.is_draining(),
+        keep_alive: request.keep_alive && !worker.is_draining() && link.is_current(worker),
         to_head: head.method() == "HEAD",
         started: false,
     };

@@ -15,19 +15,41 @@ mod trace;
 mod tunnel;
 
 use crate::{
-    config::{Codec, FilterChain},
+    config::{Codec, FilterChain, Name},
     head::Conn,
     io::{Io, Prefixed},
     worker::Worker,
 };
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 /// A client's connection and what serves it.
 pub(crate) struct Link {
     /// What is known about the connection.
     pub(crate) conn: Conn,
+    /// The name of the listener that accepted it.
+    pub(crate) listener: Name,
     /// What serves it.
     pub(crate) chain: Arc<FilterChain>,
+    /// The configuration in which the chain was last seen.
+    pub(crate) seen: Cell<u64>,
+}
+
+impl Link {
+    /// Whether the chain is still in force; if not, the connection ends after the request under way.
+    fn is_current(&self, worker: &Worker) -> bool {
+        let config = worker.config();
+        if self.seen.get() == config.generation {
+            return true;
+        }
+        let listener = config.listeners.get(&self.listener);
+        let current = listener.is_some_and(|listener| {
+            listener.chains.iter().chain(&listener.default_chain).any(|chain| Arc::ptr_eq(chain, &self.chain))
+        });
+        if current {
+            self.seen.set(config.generation);
+        }
+        current
+    }
 }
 
 /// Serves a connection to its end: HTTP/2 if TLS negotiated it or the client starts with its preface, else HTTP/1.
