@@ -187,3 +187,6 @@ fn strip_named(fields: &mut Fields) {
         .collect();
     fields.remove_if(|_, name, _| names.iter().any(|other| other.as_bytes() == name));
 }
+
+#[cfg(test)]
+mod tests;
