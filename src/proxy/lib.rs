@@ -24,6 +24,8 @@ pub mod plane;
 pub mod route;
 mod run;
 mod serve;
+#[cfg(test)]
+mod stories;
 mod tls;
 mod upstream;
 mod worker;

@@ -72,6 +72,9 @@ pub enum Refusal {
     /// `Connection` names a field that it may not.
     #[error("Connection names a field that it may not")]
     Connection,
+    /// It took too long.
+    #[error("the head did not arrive in time")]
+    Timeout,
     /// A version that we don't speak, HTTP/1.0 where it isn't allowed.
     #[error("the version is not supported")]
     Version,
@@ -92,6 +95,7 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Refusal::TooLarge | Refusal::TooMany => 431,
+            Refusal::Timeout => 408,
             Refusal::Coding => 501,
             Refusal::Version => 426,
             Refusal::Redirect(_) => 307,

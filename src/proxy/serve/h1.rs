@@ -131,7 +131,8 @@ async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scrat
         }
         match alarm.guard(io.read(&mut scratch.input)).await {
             Ok(Ok(1..)) => {}
-            Ok(_) | Err(_) => return Next::Close,
+            Ok(_) => return Next::Close,
+            Err(_) => return refuse(worker, link, io, alarm, scratch, started, Refusal::Timeout).await,
         }
     };
     let Scratch { head, reply, input, back, out, forward } = scratch;
@@ -141,7 +142,7 @@ async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scrat
         io,
         out,
         version: head.version(),
-        keep_alive: request.keep_alive && !worker.is_draining() && link.is_current(worker),
+        keep_alive: request.keep_alive,
         to_head: head.method() == "HEAD",
         started: false,
     };
@@ -186,6 +187,7 @@ async fn refuse(
             trace.flags.set(Flag::DownstreamProtocolError);
             Local::new(status).text(match status {
                 400 => "Bad Request",
+                408 => "Request Timeout",
                 431 => "Request Header Fields Too Large",
                 501 => "Not Implemented",
                 _ => "Upgrade Required",

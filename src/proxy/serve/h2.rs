@@ -52,7 +52,7 @@ async fn streams(worker: &Rc<Worker>, link: Rc<Link>, alarm: &Alarm, mut connect
     let open = Rc::new(Cell::new(0usize));
     let mut leaving = false;
     loop {
-        if !leaving && (worker.is_draining() || !link.is_current(worker)) {
+        if !leaving && link.is_leaving(worker) {
             connection.graceful_shutdown();
             leaving = true;
         }

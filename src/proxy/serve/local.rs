@@ -63,7 +63,7 @@ pub(super) async fn answer(
     trace.status = local.status;
     // A body that nobody will read: what has arrived is dropped, for the rest the connection is closed.
     while let Ok(Some(_)) = source.piece() {}
-    if !source.is_done() {
+    if !source.is_done() || x.link.is_leaving(x.worker) {
         responder.close_after();
     }
     let reply = &mut *x.reply;

@@ -35,7 +35,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Whether the chain is still in force; if not, the connection ends after the request under way.
+    /// Whether the connection is to end after the request under way: the worker drains, or the chain is gone.
+    fn is_leaving(&self, worker: &Worker) -> bool {
+        worker.is_draining() || !self.is_current(worker)
+    }
+
+    /// Whether the chain is still in force.
     fn is_current(&self, worker: &Worker) -> bool {
         let config = worker.config();
         if self.seen.get() == config.generation {

@@ -234,6 +234,9 @@ impl<'p, 'c> Talk<'p, 'c> {
         trace.status = x.reply.status;
         trace.details = "via_upstream".into();
         let (mut body, keep_alive) = answer.body(line, x.back);
+        if x.link.is_leaving(x.worker) {
+            responder.close_after();
+        }
         let Ok(mut out) = responder.head(x.reply, body.length()) else { return Ok(Left::Broken) };
         if upgraded {
             return Ok(if out.flush().await.is_ok() { Left::Upgraded } else { Left::Broken });
