@@ -25,6 +25,7 @@ use tokio::{
     net::TcpStream,
     sync::{oneshot, watch},
 };
+use xds::client::{Held, Interests};
 
 /// How soon a listener that could not be opened is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -98,7 +99,11 @@ impl Proxy {
         let gateway = &options.gateway;
         let traffic = metrics.register(|registry| Traffic::new(&gateway.namespace, &gateway.name, registry));
         let plane = start_plane(&options, &config, traffic, writer.sinks())?;
-        let store = Store::new(config.clone(), options.bind);
+        let mut store = Store::new(config.clone(), options.bind);
+        let (interests, held) = match &options.data {
+            Some(dir) => store.keep_in(dir).map_err(|error| StartError::Data(dir.clone(), error))?,
+            None => (Store::interests(), Held::new()),
+        };
         let (complete, is_complete) = watch::channel(false);
         let door = Door::new(store, complete, &metrics);
         let (drain, asked_to_drain) = oneshot::channel();
@@ -118,7 +123,7 @@ impl Proxy {
                 Some(admin.serve(address, &tasks).await.map_err(|error| StartError::Admin(address, error))?)
             }
         };
-        subscribe(&options, door, &tasks, &metrics);
+        subscribe(&options, (interests, held), door, &tasks, &metrics);
         Ok(Self { config, tasks, readiness, metrics, addresses, admin, drain, drained, asked, writer })
     }
 
@@ -175,18 +180,19 @@ fn start_plane(options: &Options, config: &Shared, traffic: Traffic, sinks: Sink
 }
 
 /// Keeps the configuration up to date, until the tasks drain.
-fn subscribe(options: &Options, door: Door, tasks: &Tasks, metrics: &Metrics) {
-    let client = |address: &str| xds::client::Options::new(node(&options.gateway), address);
+fn subscribe(options: &Options, (interests, held): (Interests, Held), door: Door, tasks: &Tasks, metrics: &Metrics) {
+    let client =
+        |address: &str| xds::client::Options { held, ..xds::client::Options::new(node(&options.gateway), address) };
     match &options.control {
         Control::Plaintext(address) => {
-            let run = xds::client::run(client(address), Plain(address.clone()), Store::interests(), door);
+            let run = xds::client::run(client(address), Plain(address.clone()), interests, door);
             tasks.spawn("configuration", |mut drain| async move {
                 tokio::select! { () = run => {}, () = drain.drained() => {} }
             });
         }
         Control::Mtls(address, certs) => {
             let manager = metrics.register(|registry| certs::Manager::new((**certs).clone(), registry));
-            let run = xds::client::run(client(address), manager.connector(address), Store::interests(), door);
+            let run = xds::client::run(client(address), manager.connector(address), interests, door);
             tasks.spawn("configuration", |mut drain| async move {
                 tokio::select! { () = run => {}, () = drain.drained() => {} }
             });

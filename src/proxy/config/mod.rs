@@ -8,6 +8,7 @@
 mod cluster;
 mod headers;
 mod http;
+mod journal;
 mod listener;
 mod parse;
 mod route;

@@ -6,15 +6,20 @@
 
 use super::{
     Cluster, ClusterSpec, Config, Context, Endpoints, Fault, HttpFilter, Listener, Name, Parsed, RbacSource,
-    RoutesFrom, Shared, parse, tables::Tables,
+    RoutesFrom, Shared,
+    journal::{Change, Journal},
+    parse,
+    tables::Tables,
 };
 use proto::TypeUrl;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    io,
     net::IpAddr,
+    path::Path,
     sync::Arc,
 };
-use xds::client::{Interests, Refusal, Update};
+use xds::client::{Held, Interests, Refusal, Update};
 
 /// The owner of the configuration.
 pub struct Store {
@@ -33,6 +38,7 @@ pub struct Store {
     /// Types of which a first response has come.
     heard: HashSet<TypeUrl>,
     dirty: bool,
+    journal: Option<Journal>,
 }
 
 struct Received {
@@ -58,6 +64,7 @@ impl Store {
             answered: HashSet::new(),
             heard: HashSet::new(),
             dirty: false,
+            journal: None,
         }
     }
 
@@ -68,8 +75,54 @@ impl Store {
         interests
     }
 
+    /// Keeps what is accepted in a directory, and starts from what is kept there. Returns what to ask for, and which
+    /// versions are there already.
+    ///
+    /// # Errors
+    /// If the directory can't be read or written.
+    pub fn keep_in(&mut self, dir: &Path) -> io::Result<(Interests, Held)> {
+        let (journal, kept) = Journal::open(dir)?;
+        let mut interests = Self::interests();
+        let mut held = Held::new();
+        for (type_url, updates) in kept {
+            if updates.is_empty() {
+                continue;
+            }
+            let refusals = self.take(type_url, &updates, &[], &mut interests);
+            for Refusal { name, error } in &refusals {
+                // An older proxy wrote it, and this one is stricter. The control plane sends it again.
+                tracing::warn!(%type_url, %name, error, "a resource of the last good configuration is refused");
+            }
+            let good = updates.into_iter().filter(|update| refusals.iter().all(|refusal| refusal.name != update.name));
+            held.insert(type_url, good.map(|update| (update.name, update.version)).collect());
+        }
+        self.journal = Some(journal);
+        Ok((interests, held))
+    }
+
     /// Takes the resources of one response, and says which of them can't be used. The others count.
     pub fn apply(
+        &mut self,
+        type_url: TypeUrl,
+        updates: &[Update],
+        removed: &[Name],
+        interests: &mut Interests,
+    ) -> Vec<Refusal> {
+        let refusals = self.take(type_url, updates, removed, interests);
+        if let Some(journal) = &mut self.journal {
+            let refused: HashSet<&Name> = refusals.iter().map(|refusal| &refusal.name).collect();
+            let good = updates.iter().filter(|update| !refused.contains(&update.name));
+            let put = good.map(|Update { name, version, body }| Change { type_url, name, body: Some((version, body)) });
+            let gone = removed.iter().map(|name| Change { type_url, name, body: None });
+            let changes: Vec<_> = put.chain(gone).collect();
+            if let Err(error) = journal.append(&changes) {
+                tracing::error!(%error, "the last good configuration on disk falls behind; a restart would start from it");
+            }
+        }
+        refusals
+    }
+
+    fn take(
         &mut self,
         type_url: TypeUrl,
         updates: &[Update],

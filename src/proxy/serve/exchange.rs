@@ -77,7 +77,7 @@ async fn answer<'c>(
     let http = &link.chain.http;
     prepare::request(x.head, link, x.worker, x.upgrade);
     if let Some(why) = denied(config, http, link, x.head) {
-        trace.flags.set(Flag::Unauthorized);
+        // No flag: Envoy's RBAC sets none, the details say it.
         trace.details = why.details.clone().into();
         trace.denied = Some(why);
         return local::answer(x, trace, source, responder, Local::new(403).text("RBAC: access denied")).await;

@@ -100,7 +100,12 @@ pub struct Options {
     pub backoff: (Duration, Duration),
     /// The most bytes of one response.
     pub max_message: usize,
+    /// What the handler has already, from a run before: it isn't sent again, and what is gone since is told.
+    pub held: Held,
 }
+
+/// Versions by type and name.
+pub type Held = BTreeMap<TypeUrl, BTreeMap<Arc<str>, Arc<str>>>;
 
 impl Options {
     /// With the usual patience: 5 s to connect, waits of 100 ms to 15 s, responses of up to 1 GiB.
@@ -111,6 +116,7 @@ impl Options {
             connect_timeout: Duration::from_secs(5),
             backoff: (Duration::from_millis(100), Duration::from_secs(15)),
             max_message: 1 << 30,
+            held: Held::new(),
         }
     }
 }
@@ -118,7 +124,7 @@ impl Options {
 /// Keeps a stream open and the handler up to date, until it is dropped. Never returns.
 pub async fn run<C: Connect, H: Handler>(options: Options, connector: C, interests: Interests, mut handler: H) {
     let mut backoff = Backoff::new(options.backoff.0, options.backoff.1);
-    let mut session = session::Session::new(interests);
+    let mut session = session::Session::new(interests, options.held.clone());
     let connector = Arc::new(connector);
     loop {
         let end = session.stream(&options, &connector, &mut handler).await;

@@ -1,6 +1,6 @@
 //! What outlives a stream, and one stream.
 
-use super::{Connect, Handler, Interest, Interests, Options, Refusal, Update};
+use super::{Connect, Handler, Held, Interest, Interests, Options, Refusal, Update};
 use proto::TypeUrl;
 use proto::ads::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use proto::ads::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Status};
@@ -17,7 +17,7 @@ pub(super) struct Session {
     /// What the server has been asked for on this stream.
     asked: Interests,
     /// Versions that the handler has accepted.
-    versions: BTreeMap<TypeUrl, BTreeMap<Arc<str>, Arc<str>>>,
+    versions: Held,
 }
 
 /// How a stream ended.
@@ -34,8 +34,8 @@ type Requests = mpsc::Sender<DeltaDiscoveryRequest>;
 const ROOM: usize = 16;
 
 impl Session {
-    pub(super) fn new(interests: Interests) -> Self {
-        Self { interests, asked: Interests::default(), versions: BTreeMap::new() }
+    pub(super) fn new(interests: Interests, versions: Held) -> Self {
+        Self { interests, asked: Interests::default(), versions }
     }
 
     /// Opens a stream and serves it to its end.
