@@ -55,7 +55,10 @@ fn read(secret: &Secret) -> Result<KeyPair, String> {
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             Err(format!("data[{key_key:?}] is not the key of the first certificate in data[{chain_key:?}]"))
         }
-        Err(why) => Err(format!("data[{chain_key:?}] starts with no valid X.509 certificate: {why}")),
+        Err(Error::InvalidCertificate(why)) => {
+            Err(format!("data[{chain_key:?}] starts with no valid X.509 certificate ({why:?})"))
+        }
+        Err(why) => Err(format!("data[{chain_key:?}] and data[{key_key:?}] can't be used together: {why}")),
     }
 }
 

@@ -226,20 +226,22 @@ fn listener_fault(
 /// Marks listeners that can't be told from another one: all of them, there is no winner (Gateway API
 /// `GatewaySpec.listeners`, "Handling indistinct Listeners").
 fn find_conflicts(listeners: &mut [ListenerShape]) {
-    let conflicts: Vec<_> = listeners.iter().map(|listener| conflict(listener, listeners)).collect();
+    let conflicts: Vec<_> = (0..listeners.len()).map(|index| conflict(index, listeners)).collect();
     for (listener, conflict) in listeners.iter_mut().zip(conflicts) {
         listener.conflict = conflict;
     }
 }
 
-fn conflict(listener: &ListenerShape, all: &[ListenerShape]) -> Option<Fault> {
+fn conflict(index: usize, all: &[ListenerShape]) -> Option<Fault> {
+    let listener = &all[index];
     listener.protocol?;
     let others = || {
-        all.iter()
-            .filter(|other| other.name != listener.name && other.port == listener.port && other.protocol.is_some())
+        let others = all.iter().enumerate().filter(move |(other, _)| *other != index).map(|(_, other)| other);
+        others.filter(|other| other.port == listener.port && other.protocol.is_some())
     };
     let fault = |reason, what: &str, other: &ListenerShape| {
-        Fault::new(reason, format!("port {} is shared with listener {}, which has {what}", listener.port, other.name))
+        let (port, name) = (listener.port, &other.name);
+        Fault::new(reason, format!("spec.listeners[{index}]: listener {name} has {what} on port {port}"))
     };
     let protocol = others().find(|other| other.protocol != listener.protocol);
     let hostname = || others().find(|other| other.hostname == listener.hostname);
@@ -261,5 +263,51 @@ fn find_overlaps(listeners: &mut [ListenerShape]) {
     let overlaps: Vec<_> = listeners.iter().map(overlap).collect();
     for (listener, overlap) in listeners.iter_mut().zip(overlaps) {
         listener.overlaps = overlap;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(name: &str, port: u16, protocol: &str, hostname: Option<&str>) -> api::Listener {
+        api::Listener {
+            name: name.into(),
+            hostname: hostname.map(str::to_owned),
+            port,
+            protocol: protocol.into(),
+            tls: None,
+            allowed_routes: api::AllowedRoutes::default(),
+        }
+    }
+
+    /// An API server refuses what is the same twice, so no manifest can show this conflict; a Gateway stored by an older
+    /// one can.
+    #[test]
+    fn listeners_that_cannot_be_told_apart_are_all_refused() {
+        let listeners = vec![
+            listener("a", 80, "HTTP", Some("x.test")),
+            listener("b", 80, "HTTP", Some("X.test.")),
+            listener("c", 80, "HTTP", Some("*.test")),
+            listener("d", 81, "HTTP", Some("x.test")),
+            listener("e", 443, "HTTP", None),
+            listener("f", 443, "HTTPS", Some("y.test")),
+            listener("g", 443, "TCP", None),
+        ];
+        let spec = api::GatewaySpec {
+            gateway_class_name: "windlass".into(),
+            listeners,
+            addresses: Vec::new(),
+            infrastructure: None,
+            allowed_listeners: None,
+            tls: None,
+        };
+        let gateway = api::Gateway { metadata: api::ObjectMeta::default(), spec };
+        let shape = shape(&ObjectKey::new("ns", "gw"), &gateway, None, &Settings::default());
+        let conflict = |listener: &ListenerShape| listener.conflict.as_ref().map(|fault| fault.reason);
+        let reasons: Vec<_> = shape.listeners.iter().map(conflict).collect();
+        let (host, protocol) = (Some("HostnameConflict"), Some("ProtocolConflict"));
+        assert_eq!(reasons, [host, host, None, None, protocol, protocol, None]);
+        assert_eq!(shape.fault, None);
     }
 }

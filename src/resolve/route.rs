@@ -35,39 +35,40 @@ pub(crate) struct Verdict {
 /// The rules of a route, ready to be put into virtual hosts.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Routed {
-    pub(crate) routes: Vec<PortedRoute>,
+    pub(crate) routes: Vec<PortlessRoute>,
     /// The clusters that the routes name.
     pub(crate) clusters: BTreeSet<Arc<str>>,
     /// The first reference that leads nowhere.
     pub(crate) refs_fault: Option<Fault>,
 }
 
-/// A route, and whether its redirect still waits for the listener.
+/// A route before it is known on which listener it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct PortedRoute {
-    pub(crate) route: Arc<Route>,
-    /// It is a redirect that names no scheme: the listener's decides about the port.
-    pub(crate) needs_listener: bool,
-}
+pub(crate) struct PortlessRoute(pub(crate) Arc<Route>);
 
-impl PortedRoute {
-    /// The route as it stands on a listener.
+impl PortlessRoute {
+    /// The route as it stands on a listener: the port of a redirect depends on it.
     pub(crate) fn on(&self, https: bool, port: u16) -> Arc<Route> {
-        match &self.route.action {
-            Action::Redirect(redirect) if self.needs_listener => {
-                let redirect =
-                    Redirect { port: written_port(https, redirect.port.unwrap_or(port)), ..redirect.clone() };
-                Arc::new(Route { action: Action::Redirect(redirect), ..Route::clone(&self.route) })
+        match &self.0.action {
+            Action::Redirect(redirect) => {
+                let redirect = Redirect { port: redirect_port(redirect, https, port), ..redirect.clone() };
+                Arc::new(Route { action: Action::Redirect(redirect), ..Route::clone(&self.0) })
             }
-            _ => self.route.clone(),
+            _ => self.0.clone(),
         }
     }
 }
 
-/// The port to write into a `Location`: none if the scheme says it (Gateway API `HTTPRequestRedirectFilter.port`).
-fn written_port(https: bool, port: u16) -> Option<u16> {
-    let well_known = if https { 443 } else { 80 };
-    (port != well_known).then_some(port)
+/// The port to write into a `Location`, by the rules of Gateway API `HTTPRequestRedirectFilter.port`: the one that is
+/// written, else that of the scheme, else the listener's. It is left out where the scheme says it; but not if the host
+/// is the request's own and the listener's port is an odd one, since then the host comes with that port.
+fn redirect_port(redirect: &Redirect, https: bool, listener: u16) -> Option<u16> {
+    let well_known = |https: bool| if https { 443 } else { 80 };
+    let target = redirect.scheme.as_deref().map_or(https, |scheme| scheme == "https");
+    let implied = if redirect.scheme.is_some() { well_known(target) } else { listener };
+    let port = redirect.port.unwrap_or(implied);
+    let is_bare = redirect.host.is_some() || listener == well_known(https);
+    (port != well_known(target) || !is_bare).then_some(port)
 }
 
 pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services, grants: Grants) -> Routes {

@@ -1,4 +1,8 @@
 //! Virtual hosts: the rules of all routes that meet in a host, in the order of precedence.
+//!
+//! The most specific host that a request matches decides alone: what its rules don't match is answered with 404 and not
+//! looked for in wider hosts (Gateway API `HTTPRouteSpec.hostnames` speaks of precedence; Envoy's virtual hosts, and
+//! every controller on top of them, decide like this).
 
 use crate::{
     gateway::Gateways,

@@ -70,6 +70,12 @@ impl Schemas {
 /// An API server drops fields that the schema doesn't name; a case that has one has a mistake.
 fn strict(mut schema: Value, is_root: bool) -> Value {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        if is_root {
+            // Istio's leave out what every object has.
+            for name in ["apiVersion", "kind", "metadata"] {
+                properties.entry(name).or_insert(true.into());
+            }
+        }
         for (name, property) in properties.iter_mut() {
             // Of metadata the CRD says no more than that it is an object.
             if !(is_root && name == "metadata") {

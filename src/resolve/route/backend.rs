@@ -1,10 +1,9 @@
 //! Backend references followed: rules become routes.
 
 use super::{
-    PortedRoute, Routed,
+    PortlessRoute, Routed,
     filter::Filters,
     rule::{Outcome, Rule, Valid},
-    written_port,
 };
 use crate::{
     grant::{Grants, Referent, Referrer, permits},
@@ -13,7 +12,7 @@ use crate::{
 };
 use api::BackendObjectReference;
 use engine::{Table, View};
-use model::{Action, Backend, HeaderEdits, Mirror, ObjectKey, Redirect, Route};
+use model::{Action, Backend, HeaderEdits, Mirror, ObjectKey, Route};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Follows the references of one HTTPRoute.
@@ -30,7 +29,6 @@ struct Resolved {
     response_headers: HeaderEdits,
     mirrors: Vec<Mirror>,
     action: Action,
-    needs_listener: bool,
 }
 
 impl Resolver<'_> {
@@ -41,8 +39,8 @@ impl Resolver<'_> {
                 Outcome::Valid(valid) => self.resolve(valid, &mut routed),
                 Outcome::Invalid(_) => failing(),
             };
-            routed.routes.extend(rule.matches.iter().map(|(order, matches)| PortedRoute {
-                route: Arc::new(Route {
+            routed.routes.extend(rule.matches.iter().map(|(order, matches)| {
+                PortlessRoute(Arc::new(Route {
                     order: order.clone(),
                     rule_name: rule.name.clone(),
                     matches: matches.clone(),
@@ -50,8 +48,7 @@ impl Resolver<'_> {
                     response_headers: resolved.response_headers.clone(),
                     mirrors: resolved.mirrors.clone(),
                     action: resolved.action.clone(),
-                }),
-                needs_listener: resolved.needs_listener,
+                }))
             }));
         }
         routed
@@ -89,18 +86,16 @@ impl Resolver<'_> {
             })
         });
         let backends: Vec<_> = backends.collect();
-        let (action, needs_listener) = match redirect {
-            Some(redirect) => (Action::Redirect(settled(redirect)), redirect.scheme.is_none()),
-            None if backends.iter().all(|backend| backend.cluster.is_none()) => {
-                (Action::Respond { status: 500 }, false)
-            }
+        let action = match redirect {
+            Some(redirect) => Action::Redirect(redirect.clone()),
+            None if backends.iter().all(|backend| backend.cluster.is_none()) => Action::Respond { status: 500 },
             None => {
                 let (rewrite, timeouts) = (rewrite.clone().unwrap_or_default(), valid.timeouts.clone());
-                (Action::Forward { backends, rewrite, timeouts }, false)
+                Action::Forward { backends, rewrite, timeouts }
             }
         };
         let (request_headers, response_headers) = (request_headers.clone(), response_headers.clone());
-        Resolved { request_headers, response_headers, mirrors, action, needs_listener }
+        Resolved { request_headers, response_headers, mirrors, action }
     }
 
     /// The cluster behind a reference, or why there is none.
@@ -145,15 +140,5 @@ fn failing() -> Resolved {
         response_headers: HeaderEdits::default(),
         mirrors: Vec::new(),
         action: Action::Respond { status: 500 },
-        needs_listener: false,
     }
-}
-
-/// With a scheme of its own a redirect doesn't depend on the listener: without a port it is the scheme's.
-fn settled(redirect: &Redirect) -> Redirect {
-    let port = match &redirect.scheme {
-        Some(scheme) => redirect.port.and_then(|port| written_port(&**scheme == "https", port)),
-        None => redirect.port,
-    };
-    Redirect { port, ..redirect.clone() }
 }

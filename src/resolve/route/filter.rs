@@ -68,9 +68,8 @@ fn add(filters: &mut Filters, index: usize, filter: &HttpRouteFilter) -> Result<
             let path = written.path.as_ref().map(path).transpose().map_err(|wrong| within("urlRewrite.path", wrong))?;
             filters.rewrite = Some(Rewrite { host: written.hostname.as_deref().map(Arc::from), path });
         }
-        HttpRouteFilterType::Cors | HttpRouteFilterType::ExtensionRef => {
-            return Err(Mistake::value(format!("type: {:?} is not supported", filter.kind)));
-        }
+        HttpRouteFilterType::Cors => return Err(Mistake::value("type: CORS is not supported")),
+        HttpRouteFilterType::ExtensionRef => return Err(Mistake::value("type: ExtensionRef is not supported")),
     }
     Ok(())
 }
