@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     authz::{Explanation, Input, Verdict},
-    config::{Action, Config, HttpFilter, HttpManager},
-    head::{Head, Reply},
+    config::{Action, Config, HttpFilter, HttpManager, Underscores},
+    head::{Fields, Head, Reply},
     io::{Alarm, Buffer},
     log::Flag,
     message::Source,
@@ -82,7 +82,16 @@ async fn answer<'c>(
         trace.denied = Some(why);
         return local::answer(x, trace, source, responder, Local::new(403).text("RBAC: access denied")).await;
     }
-    let selected = config.table(&http.routes).and_then(|table| Some((table, table.select(&Request::from(&*x.head))?)));
+    if !underscores_allowed(http.underscores, x.head.fields_mut()) {
+        trace.flags.set(Flag::DownstreamProtocolError);
+        trace.details = "unexpected_underscore".into();
+        return local::answer(x, trace, source, responder, Local::new(400)).await;
+    }
+    let table = config.table(&http.routes);
+    if let Some(table) = table.filter(|_| http.use_remote_address) {
+        table.internal_only_headers.iter().for_each(|name| x.head.fields_mut().remove(name));
+    }
+    let selected = table.and_then(|table| Some((table, table.select(&Request::from(&*x.head))?)));
     let Some((table, selected)) = selected else {
         trace.flags.set(Flag::NoRoute);
         trace.details = "route_not_found".into();
@@ -104,6 +113,17 @@ async fn answer<'c>(
             local::answer(x, trace, source, responder, local).await
         }
     }
+}
+
+/// What the configuration says of names with an underscore. False: the request is refused.
+fn underscores_allowed(action: Underscores, fields: &mut Fields) -> bool {
+    let has = |name: &[u8]| name.contains(&b'_');
+    match action {
+        Underscores::Allow => {}
+        Underscores::Reject => return !fields.iter().any(|(name, _)| has(name.as_bytes())),
+        Underscores::Drop => fields.remove_if(|_, name, _| has(name)),
+    }
+    true
 }
 
 /// Why the policies deny a request, if they do. A policy that isn't there denies.

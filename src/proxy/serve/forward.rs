@@ -9,7 +9,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    config::{Config, Discovery, Forward, HostRewrite, RetryPolicy, RouteTable, WeightedCluster},
+    config::{Cluster, Config, Discovery, Forward, HostRewrite, RetryPolicy, RouteTable, WeightedCluster},
     filter::edit_request,
     h1,
     log::Flag,
@@ -59,7 +59,7 @@ pub(super) async fn forward<'c>(
             x.worker.clusters.group(cluster, &endpoints)
         }
     };
-    edit(x, table, selected, to, weighted);
+    edit(x, cluster, table, selected, to, weighted);
     let mirrors = Mirrors::draw(config, x, to);
     if source.is_done() {
         mirrors.send(x.worker);
@@ -85,7 +85,14 @@ fn allows_upgrade(x: &mut Exchange<'_>, to: &Forward) -> bool {
 }
 
 /// The route's edits of the request's head.
-fn edit(x: &mut Exchange<'_>, table: &RouteTable, selected: Selected<'_>, to: &Forward, weighted: &WeightedCluster) {
+fn edit(
+    x: &mut Exchange<'_>,
+    cluster: &Cluster,
+    table: &RouteTable,
+    selected: Selected<'_>,
+    to: &Forward,
+    weighted: &WeightedCluster,
+) {
     edit_request(table, selected, weighted, x.head.fields_mut());
     if let Some(rewrite) = &to.path {
         let target = rewrite_path(rewrite, &selected.route.matches, x.head.path(), x.head.query());
@@ -93,7 +100,16 @@ fn edit(x: &mut Exchange<'_>, table: &RouteTable, selected: Selected<'_>, to: &F
         x.head.fields_mut().set("x-envoy-original-path", original.as_bytes());
         x.head.set_target(&target);
     }
-    if let Some(HostRewrite::Literal(host)) = weighted.host.as_ref().or(to.host.as_ref()) {
+    let host = match weighted.host.as_ref().or(to.host.as_ref()) {
+        Some(HostRewrite::Literal(host)) => Some(host),
+        // Endpoints have names only where DNS found them.
+        Some(HostRewrite::Endpoint) => match &cluster.spec.discovery {
+            Discovery::Dns { hosts, .. } => hosts.first().map(|(host, _)| host),
+            Discovery::Endpoints => None,
+        },
+        None => None,
+    };
+    if let Some(host) = host {
         if to.append_forwarded_host {
             let original = x.head.authority().to_owned();
             x.head.fields_mut().append("x-forwarded-host", original.as_bytes());

@@ -15,6 +15,8 @@ pub(crate) enum ConnectError {
     Io(#[from] std::io::Error),
     #[error("no connection within {0:?}")]
     Timeout(Duration),
+    #[error("this proxy doesn't speak TLS to backends")]
+    Tls,
     #[error("HTTP/2: {0}")]
     H2(#[from] h2::Error),
 }
@@ -73,6 +75,10 @@ impl Target {
     }
 
     async fn dial(&self, spec: &ClusterSpec) -> Result<Io, ConnectError> {
+        if spec.tls.is_some() {
+            // Never in clear text where TLS is wanted.
+            return Err(ConnectError::Tls);
+        }
         let dial = tokio::time::timeout(spec.connect_timeout, TcpStream::connect(self.address));
         let stream = dial.await.map_err(|_| ConnectError::Timeout(spec.connect_timeout))??;
         stream.set_nodelay(true)?;
