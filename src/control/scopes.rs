@@ -37,9 +37,12 @@ impl Accounts {
         self.0.store(Arc::new(accounts));
     }
 
-    /// The account of a Gateway's proxies, if the Gateway is one of ours.
-    pub fn of(&self, gateway: &ObjectKey) -> Option<Account> {
-        self.0.load().iter().find(|(_, gateways)| gateways.contains(gateway)).map(|(account, _)| account.clone())
+    /// The Gateways of ours, each with its proxies' account.
+    pub fn gateways(&self) -> BTreeMap<ObjectKey, Account> {
+        let accounts = self.0.load();
+        let each =
+            accounts.iter().flat_map(|(account, gateways)| gateways.iter().map(move |gateway| (gateway, account)));
+        each.map(|(gateway, account)| (gateway.clone(), account.clone())).collect()
     }
 }
 
@@ -135,7 +138,7 @@ mod tests {
             (("n".into(), "a-b-c".into()), BTreeSet::from([key("a"), key("a-b")])),
         ];
         accounts.change(known.into_iter());
-        assert_eq!(accounts.of(&key("g")), Some(("n".into(), "g-c".into())));
+        assert_eq!(accounts.gateways().get(&key("g")), Some(&("n".into(), "g-c".into())));
         let authorize = Scopes(accounts);
         let (g, ab) = ("spiffe://cluster.local/ns/n/sa/g-c", "spiffe://cluster.local/ns/n/sa/a-b-c");
         let id = "router~127.0.0.1~g.n~n.svc.cluster.local";

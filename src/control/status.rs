@@ -89,6 +89,14 @@ impl Board {
         self.state().clients.clone()
     }
 
+    /// Whether a Gateway waits for its proxies to connect or to acknowledge.
+    pub fn is_pending(&self) -> bool {
+        let state = self.state();
+        let gateways = state.verdicts.iter().filter(|(object, _)| &*object.kind == "Gateway");
+        let mut conditions = gateways.flat_map(|(object, verdict)| self.whole(&state, object, verdict).conditions);
+        conditions.any(|condition| condition.kind == "Programmed" && condition.verdict.reason == "Pending")
+    }
+
     /// A number that rises whenever a status may have changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()

@@ -1,0 +1,238 @@
+//! What became of every object, for people and for machines: all of it at first, then what changed.
+
+use super::{gateways::Running, sample};
+use crate::{
+    flags::Gateways,
+    output::{self, Format},
+};
+use api::{Kind, ObjectId};
+use control::Control;
+use model::{Condition, Status};
+use std::{collections::BTreeMap, fmt::Write, io::IsTerminal, path::PathBuf};
+
+/// Tells what became of every object.
+pub struct Reporter {
+    format: Option<Format>,
+    sample: Option<PathBuf>,
+    colours: bool,
+    told: Option<Told>,
+}
+
+/// What was told last.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Told {
+    objects: BTreeMap<String, Line>,
+    problems: Vec<String>,
+    listeners: Vec<String>,
+}
+
+/// What became of one object.
+#[derive(Clone, Debug, PartialEq)]
+struct Line {
+    state: State,
+    detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Good,
+    Waits,
+    Bad,
+}
+
+impl Reporter {
+    pub fn new(format: Option<Format>, sample: Option<PathBuf>) -> Self {
+        Self { format, sample, colours: std::io::stdout().is_terminal(), told: None }
+    }
+
+    /// Prints everything the first time, then what differs from the last time.
+    pub fn report(&mut self, control: &Control, running: &Running, flags: &Gateways) -> anyhow::Result<()> {
+        let now = Told {
+            objects: objects(control, running),
+            problems: control.objects.problems().iter().map(ToString::to_string).collect(),
+            listeners: listeners(running, flags),
+        };
+        if self.told.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let text = match self.format {
+            Some(format) => {
+                let statuses = output::text(format, &control::admin::statuses(&control.board, &control.objects))?;
+                if format == Format::Yaml { format!("---\n{statuses}") } else { statuses }
+            }
+            None => match &self.told {
+                None => self.everything(control, &now),
+                Some(before) => self.difference(before, &now),
+            },
+        };
+        self.told = Some(now);
+        output::print(&text)
+    }
+
+    fn everything(&self, control: &Control, now: &Told) -> String {
+        let mut text = format!("windlass {}\n\n", control::VERSION);
+        let admin = control.admin.map(|admin| format!("http://{admin}/")).unwrap_or_default();
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "control plane   xDS and certificates on {}, admin page {admin}", control.xds);
+        for listener in &now.listeners {
+            let _ = writeln!(text, "{listener}");
+        }
+        text += "\n";
+        text += &self.table(now.objects.iter().map(|(object, line)| ("", object.as_str(), line)));
+        for problem in &now.problems {
+            let _ = writeln!(text, "{}", self.paint(State::Bad, problem));
+        }
+        if let Some(directory) = &self.sample {
+            let base = now
+                .listeners
+                .iter()
+                .find_map(|listener| listener.split_whitespace().find(|word| word.starts_with("http://")));
+            text += &sample::hints(base.unwrap_or("http://127.0.0.1:8080").trim_end_matches('/'), directory);
+        }
+        text
+    }
+
+    fn difference(&self, before: &Told, now: &Told) -> String {
+        let mut text = String::new();
+        let gone = Line { state: State::Waits, detail: "deleted".into() };
+        let changed = now.objects.iter().filter_map(|(object, line)| match before.objects.get(object) {
+            None => Some(("+ ", object.as_str(), line)),
+            Some(old) if old != line => Some(("~ ", object.as_str(), line)),
+            Some(_) => None,
+        });
+        let deleted = before.objects.keys().filter(|object| !now.objects.contains_key(*object));
+        text += &self.table(changed.chain(deleted.map(|object| ("- ", object.as_str(), &gone))));
+        let mut lines = |before: &[String], now: &[String], state: State| {
+            for line in now.iter().filter(|line| !before.contains(line)) {
+                let _ = writeln!(text, "+ {}", self.paint(state, line));
+            }
+            for line in before.iter().filter(|line| !now.contains(line)) {
+                let _ = writeln!(text, "- {line}");
+            }
+        };
+        lines(&before.listeners, &now.listeners, State::Good);
+        lines(&before.problems, &now.problems, State::Bad);
+        text
+    }
+
+    fn table<'a>(&self, lines: impl Iterator<Item = (&'static str, &'a str, &'a Line)>) -> String {
+        let lines: Vec<_> = lines.collect();
+        let width = lines.iter().map(|(mark, object, _)| mark.len() + object.chars().count()).max().unwrap_or_default();
+        let mut text = String::new();
+        for (mark, object, line) in lines {
+            let word = match line.state {
+                State::Good => "ok   ",
+                State::Waits => "-    ",
+                State::Bad => "error",
+            };
+            let named = format!("{mark}{object}");
+            let _ = writeln!(text, "{named:width$}   {}   {}", self.paint(line.state, word), line.detail);
+        }
+        text
+    }
+
+    fn paint(&self, state: State, text: &str) -> String {
+        let colour = match state {
+            State::Good => 32,
+            State::Waits => 33,
+            State::Bad => 31,
+        };
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Every object in use, by its name.
+fn objects(control: &Control, running: &Running) -> BTreeMap<String, Line> {
+    let mut lines = BTreeMap::new();
+    for (object, status) in control.board.statuses() {
+        let mut line = line(&status);
+        if let Some(error) = running.failed.get(&object.key).filter(|_| &*object.kind == Kind::Gateway.as_str()) {
+            line = Line { state: State::Bad, detail: format!("its proxy could not be started: {error}") };
+        }
+        lines.insert(object.to_string(), line);
+    }
+    for id in control.objects.all().keys() {
+        lines.entry(id.to_string()).or_insert_with(|| without_status(id));
+    }
+    lines
+}
+
+/// Kinds that have no status, and objects that aren't ours.
+fn without_status(id: &ObjectId) -> Line {
+    let kinds = [Kind::GatewayClass, Kind::Gateway, Kind::HttpRoute, Kind::AuthorizationPolicy];
+    match kinds.iter().any(|kind| kind.as_str() == &*id.kind) {
+        true => {
+            Line { state: State::Waits, detail: "left alone: no GatewayClass or Gateway of ours is concerned".into() }
+        }
+        false => Line { state: State::Good, detail: "read".into() },
+    }
+}
+
+fn line(status: &Status) -> Line {
+    let parents = status.parents.iter().flat_map(|parent| parent.conditions.iter().map(move |one| (Some(parent), one)));
+    let listeners = status.listeners.iter().flat_map(|listener| &listener.conditions);
+    let all = status.conditions.iter().chain(listeners).map(|one| (None, one)).chain(parents);
+    let mut waits = None;
+    for (parent, condition) in all {
+        let place = || parent.map(|parent| format!("on {}: ", parent.parent)).unwrap_or_default();
+        match judge(condition) {
+            State::Bad => return Line { state: State::Bad, detail: format!("{}{condition}", place()) },
+            State::Waits => {
+                waits.get_or_insert_with(|| format!("{}{condition}", place()));
+            }
+            State::Good => {}
+        }
+    }
+    match waits {
+        Some(detail) => Line { state: State::Waits, detail },
+        None => Line { state: State::Good, detail: summary(status) },
+    }
+}
+
+/// Conditions that say something good when they are true, and those of conflicts, which are the other way round.
+fn judge(condition: &Condition) -> State {
+    let negative = matches!(condition.kind, "Conflicted" | "OverlappingTLSConfig" | "PartiallyInvalid");
+    match condition.verdict.holds {
+        Some(holds) if holds != negative => State::Good,
+        None => State::Waits,
+        Some(_) if condition.verdict.reason == "Pending" => State::Waits,
+        Some(_) => State::Bad,
+    }
+}
+
+fn summary(status: &Status) -> String {
+    let mut kinds: Vec<&str> = Vec::new();
+    let conditions = status.conditions.iter().chain(status.parents.iter().flat_map(|parent| &parent.conditions));
+    for condition in conditions.filter(|condition| condition.verdict.holds == Some(true)) {
+        if !kinds.contains(&condition.kind) {
+            kinds.push(condition.kind);
+        }
+    }
+    let mut text = kinds.join(", ");
+    if !status.listeners.is_empty() {
+        let routes: u32 = status.listeners.iter().map(|listener| listener.attached_routes).sum();
+        let _ = write!(text, "; {} listeners, {routes} routes", status.listeners.len());
+    }
+    if !status.parents.is_empty() {
+        let parents: Vec<String> = status.parents.iter().map(|parent| parent.parent.to_string()).collect();
+        let _ = write!(text, "; on {}", parents.join(", "));
+    }
+    text
+}
+
+/// What listens where.
+fn listeners(running: &Running, flags: &Gateways) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (gateway, addresses, admin) in running.listeners() {
+        let admin = admin.map(|admin| format!(", admin page http://{admin}/")).unwrap_or_default();
+        if addresses.is_empty() {
+            lines.push(format!("gateway         {gateway} has no open listener{admin}"));
+        }
+        for address in addresses.values() {
+            let port = address.port().saturating_sub(flags.port_offset);
+            let scheme = if port == 443 { "https" } else { "http" };
+            lines.push(format!("gateway         {gateway} port {port} is {scheme}://{address}/{admin}"));
+        }
+    }
+    lines
+}
