@@ -3,8 +3,7 @@
 //! Most of istiod's counters have no `_total` at their end, which OpenMetrics wants of a counter: they are gauges here,
 //! as they are to whoever reads them by name.
 
-use base::metrics::{EncodeLabelSet, Family, Gauge, Histogram};
-use prometheus_client::metrics::info::Info;
+use base::metrics::{Counter, EncodeLabelSet, Family, Gauge, Histogram};
 use proto::TypeUrl;
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -19,6 +18,12 @@ struct Type {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Version {
     version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    component: &'static str,
+    tag: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,7 +56,7 @@ struct All {
     passed: Gauge,
     failed: Gauge,
     uptime: Gauge<f64, AtomicU64>,
-    cpu: Gauge<f64, AtomicU64>,
+    cpu: Counter<f64, AtomicU64>,
     memory: Gauge,
 }
 
@@ -72,7 +77,7 @@ impl Default for Metrics {
             passed: Gauge::default(),
             failed: Gauge::default(),
             uptime: Gauge::default(),
-            cpu: Gauge::default(),
+            cpu: Counter::default(),
             memory: Gauge::default(),
         }))
     }
@@ -98,7 +103,8 @@ impl Metrics {
             registry.register("istiod_uptime_seconds", "Seconds since the start", all.uptime.clone());
             registry.register("process_cpu_seconds", "Seconds of CPU, user and system", all.cpu.clone());
             registry.register("process_resident_memory_bytes", "Resident memory", all.memory.clone());
-            let build = Info::new([("component", "pilot"), ("tag", VERSION)]);
+            let build = Family::<Build, Gauge>::default();
+            build.get_or_create(&Build { component: "pilot", tag: VERSION }).set(1);
             registry.register("istio_build", "What this is", build);
             let info = Family::<Version, Gauge>::default();
             info.get_or_create(&Version { version: VERSION }).set(1);
@@ -114,7 +120,9 @@ impl Metrics {
         // resident pages the 22nd.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok()).unwrap_or_default();
-        self.0.cpu.set(f64::from(number(11) + number(12)) / 100.0);
+        let cpu = f64::from(number(11) + number(12)) / 100.0;
+        // Two who look at once may add twice: by what one tick of the clock is.
+        self.0.cpu.inc_by((cpu - self.0.cpu.get()).max(0.0));
         self.0.memory.set(i64::from(number(21)) * 4096);
     }
 

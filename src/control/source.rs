@@ -101,10 +101,10 @@ impl Inbox {
             if pending.closed {
                 return None;
             }
-            if pending.synced {
-                if let Some(work) = pending.next() {
-                    return Some(work);
-                }
+            if pending.synced
+                && let Some(work) = pending.next()
+            {
+                return Some(work);
             }
             pending = self.0.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
         }

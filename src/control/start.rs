@@ -145,10 +145,11 @@ impl Control {
         let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
         base::tasks::thread("engine", move || pipeline.run(&work, first)).map_err(StartError::Thread)?;
 
-        let (seen, counts) = (objects.clone(), ours.clone());
+        let (seen, counts, told) = (objects.clone(), ours.clone(), board.clone());
         let tell = Box::new(move |problems: Vec<api::Problem>| {
             counts.problems(problems.len());
             seen.set_problems(problems);
+            told.change();
         });
         let files = inbox.clone();
         let watch = source::watch(paths, follow, files, tell).map_err(StartError::Source)?;

@@ -97,7 +97,7 @@ impl Board {
         conditions.any(|condition| condition.kind == "Programmed" && condition.verdict.reason == "Pending")
     }
 
-    /// A number that rises whenever a status may have changed.
+    /// A number that rises whenever a status, or a problem of what was read, may have changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
@@ -117,7 +117,7 @@ impl Board {
         status
     }
 
-    fn change(&self) {
+    pub(crate) fn change(&self) {
         self.0.changed.send_modify(|number| *number += 1);
     }
 

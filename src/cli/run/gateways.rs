@@ -2,6 +2,7 @@
 
 use control::Control;
 use model::{Identity, ObjectKey, TrustDomain};
+use proto::{Scope, TypeUrl};
 use proxy::{Proxy, certs};
 use std::{
     collections::BTreeMap,
@@ -10,12 +11,23 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
+use xds::View;
 
 /// How long a bootstrap token is good. The certificates that follow are renewed without it; it is shown again only if
 /// they were lost.
 const TOKEN_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long statuses are waited for before they are told as they are.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// A port of a Gateway.
+pub struct Listener {
+    /// Which Gateway's.
+    pub gateway: ObjectKey,
+    /// The port that the Gateway names.
+    pub port: u16,
+    /// Where it is served; none as long as it is not open.
+    pub address: Option<SocketAddr>,
+}
 
 /// The running proxies.
 pub struct Running {
@@ -88,7 +100,7 @@ impl Running {
     pub async fn settle(&self, control: &Control) {
         let settled = async {
             let mut changes = control.board.changes();
-            while control.board.is_pending() || self.proxies.values().any(|proxy| !proxy.readiness().is_ready()) {
+            while control.board.is_pending() || self.listeners(control).any(|listener| listener.address.is_none()) {
                 // The sender lives as long as the board. A listener that opens changes no status: look again soon.
                 let _ = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
             }
@@ -110,9 +122,24 @@ impl Running {
         }
     }
 
-    /// The open listeners of each Gateway, and its proxy's admin page.
-    pub fn listeners(&self) -> impl Iterator<Item = (&ObjectKey, proxy::Addresses, Option<SocketAddr>)> {
-        self.proxies.iter().map(|(gateway, proxy)| (gateway, proxy.addresses().borrow().clone(), proxy.admin()))
+    /// The listeners of every Gateway, open or not.
+    pub fn listeners(&self, control: &Control) -> impl Iterator<Item = Listener> {
+        self.proxies.iter().flat_map(|(gateway, proxy)| {
+            let open = proxy.addresses().borrow().clone();
+            let scope = Scope::gateway(&gateway.namespace, &gateway.name);
+            let wanted = control.publisher.snapshot(&scope, View::VirtualHosts);
+            let listener = |entry: &Arc<xds::Entry>| Listener {
+                gateway: gateway.clone(),
+                port: entry.name.rsplit('_').next().and_then(|port| port.parse().ok()).unwrap_or_default(),
+                address: open.iter().find(|(name, _)| ***name == *entry.name).map(|(_, address)| *address),
+            };
+            wanted.resources(TypeUrl::Listener).map(listener).collect::<Vec<_>>()
+        })
+    }
+
+    /// The admin pages of the proxies.
+    pub fn admin_pages(&self) -> impl Iterator<Item = (&ObjectKey, SocketAddr)> {
+        self.proxies.iter().filter_map(|(gateway, proxy)| Some((gateway, proxy.admin()?)))
     }
 
     /// Drains all proxies side by side.

@@ -1,6 +1,9 @@
 //! What became of every object, for people and for machines: all of it at first, then what changed.
 
-use super::{gateways::Running, sample};
+use super::{
+    gateways::{Listener, Running},
+    sample,
+};
 use crate::{
     flags::Gateways,
     output::{self, Format},
@@ -8,7 +11,8 @@ use crate::{
 use api::{Kind, ObjectId};
 use control::Control;
 use model::{Condition, Status};
-use std::{collections::BTreeMap, fmt::Write, io::IsTerminal, path::PathBuf};
+
+use std::{collections::BTreeMap, fmt::Write, io::IsTerminal, net::SocketAddr, path::PathBuf};
 
 /// Tells what became of every object.
 pub struct Reporter {
@@ -31,6 +35,8 @@ struct Told {
 struct Line {
     state: State,
     detail: String,
+    /// Rises with every change of the object.
+    generation: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,7 +56,7 @@ impl Reporter {
         let now = Told {
             objects: objects(control, running),
             problems: control.objects.problems().iter().map(ToString::to_string).collect(),
-            listeners: listeners(running, flags),
+            listeners: listeners(control, running, flags),
         };
         if self.told.as_ref() == Some(&now) {
             return Ok(());
@@ -61,7 +67,7 @@ impl Reporter {
                 if format == Format::Yaml { format!("---\n{statuses}") } else { statuses }
             }
             None => match &self.told {
-                None => self.everything(control, &now),
+                None => self.everything(control, running, &now),
                 Some(before) => self.difference(before, &now),
             },
         };
@@ -69,7 +75,7 @@ impl Reporter {
         output::print(&text)
     }
 
-    fn everything(&self, control: &Control, now: &Told) -> String {
+    fn everything(&self, control: &Control, running: &Running, now: &Told) -> String {
         let mut text = format!("windlass {}\n\n", control::VERSION);
         let admin = control.admin.map(|admin| format!("http://{admin}/")).unwrap_or_default();
         // Writing to a String can't fail.
@@ -82,19 +88,17 @@ impl Reporter {
         for problem in &now.problems {
             let _ = writeln!(text, "{}", self.paint(State::Bad, problem));
         }
-        if let Some(directory) = &self.sample {
-            let base = now
-                .listeners
-                .iter()
-                .find_map(|listener| listener.split_whitespace().find(|word| word.starts_with("http://")));
-            text += &sample::hints(base.unwrap_or("http://127.0.0.1:8080").trim_end_matches('/'), directory);
+        if let Some(directory) = &self.sample
+            && let Some(address) = running.listeners(control).find_map(|listener| listener.address)
+        {
+            text += &sample::hints(&format!("http://{address}"), directory);
         }
         text
     }
 
     fn difference(&self, before: &Told, now: &Told) -> String {
         let mut text = String::new();
-        let gone = Line { state: State::Waits, detail: "deleted".into() };
+        let gone = Line { state: State::Waits, detail: "deleted".into(), generation: 0 };
         let changed = now.objects.iter().filter_map(|(object, line)| match before.objects.get(object) {
             None => Some(("+ ", object.as_str(), line)),
             Some(old) if old != line => Some(("~ ", object.as_str(), line)),
@@ -145,30 +149,33 @@ impl Reporter {
 fn objects(control: &Control, running: &Running) -> BTreeMap<String, Line> {
     let mut lines = BTreeMap::new();
     for (object, status) in control.board.statuses() {
-        let mut line = line(&status);
-        if let Some(error) = running.failed.get(&object.key).filter(|_| &*object.kind == Kind::Gateway.as_str()) {
-            line = Line { state: State::Bad, detail: format!("its proxy could not be started: {error}") };
-        }
-        lines.insert(object.to_string(), line);
+        let failed = running.failed.get(&object.key).filter(|_| &*object.kind == Kind::Gateway.as_str());
+        let (state, detail) = match failed {
+            Some(error) => (State::Bad, format!("its proxy could not be started: {error}")),
+            None => judge_all(&status),
+        };
+        lines.insert(object.to_string(), Line { state, detail, generation: status.observed_generation });
     }
-    for id in control.objects.all().keys() {
-        lines.entry(id.to_string()).or_insert_with(|| without_status(id));
+    for (id, object) in control.objects.all() {
+        let generation = object.metadata().generation.unwrap_or_default();
+        lines.entry(id.to_string()).or_insert_with(|| {
+            let (state, detail) = without_status(&id);
+            Line { state, detail, generation }
+        });
     }
     lines
 }
 
 /// Kinds that have no status, and objects that aren't ours.
-fn without_status(id: &ObjectId) -> Line {
+fn without_status(id: &ObjectId) -> (State, String) {
     let kinds = [Kind::GatewayClass, Kind::Gateway, Kind::HttpRoute, Kind::AuthorizationPolicy];
     match kinds.iter().any(|kind| kind.as_str() == &*id.kind) {
-        true => {
-            Line { state: State::Waits, detail: "left alone: no GatewayClass or Gateway of ours is concerned".into() }
-        }
-        false => Line { state: State::Good, detail: "read".into() },
+        true => (State::Waits, "left alone: no GatewayClass or Gateway of ours is concerned".into()),
+        false => (State::Good, "read".into()),
     }
 }
 
-fn line(status: &Status) -> Line {
+fn judge_all(status: &Status) -> (State, String) {
     let parents = status.parents.iter().flat_map(|parent| parent.conditions.iter().map(move |one| (Some(parent), one)));
     let listeners = status.listeners.iter().flat_map(|listener| &listener.conditions);
     let all = status.conditions.iter().chain(listeners).map(|one| (None, one)).chain(parents);
@@ -176,7 +183,7 @@ fn line(status: &Status) -> Line {
     for (parent, condition) in all {
         let place = || parent.map(|parent| format!("on {}: ", parent.parent)).unwrap_or_default();
         match judge(condition) {
-            State::Bad => return Line { state: State::Bad, detail: format!("{}{condition}", place()) },
+            State::Bad => return (State::Bad, format!("{}{condition}", place())),
             State::Waits => {
                 waits.get_or_insert_with(|| format!("{}{condition}", place()));
             }
@@ -184,8 +191,8 @@ fn line(status: &Status) -> Line {
         }
     }
     match waits {
-        Some(detail) => Line { state: State::Waits, detail },
-        None => Line { state: State::Good, detail: summary(status) },
+        Some(detail) => (State::Waits, detail),
+        None => (State::Good, summary(status)),
     }
 }
 
@@ -220,19 +227,19 @@ fn summary(status: &Status) -> String {
     text
 }
 
-/// What listens where.
-fn listeners(running: &Running, flags: &Gateways) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (gateway, addresses, admin) in running.listeners() {
-        let admin = admin.map(|admin| format!(", admin page http://{admin}/")).unwrap_or_default();
-        if addresses.is_empty() {
-            lines.push(format!("gateway         {gateway} has no open listener{admin}"));
+/// What listens where, and what should and doesn't.
+fn listeners(control: &Control, running: &Running, flags: &Gateways) -> Vec<String> {
+    let settings = flags.settings();
+    let listener = |listener: Listener| {
+        let Listener { gateway, port, address } = listener;
+        match address {
+            Some(address) => format!("gateway         {gateway} port {port} is on {address}"),
+            None => {
+                let address = SocketAddr::from((settings.bind, settings.bound_port(port)));
+                format!("gateway         {gateway} port {port} is not open: {address} can't be had, the log says why")
+            }
         }
-        for address in addresses.values() {
-            let port = address.port().saturating_sub(flags.port_offset);
-            let scheme = if port == 443 { "https" } else { "http" };
-            lines.push(format!("gateway         {gateway} port {port} is {scheme}://{address}/{admin}"));
-        }
-    }
-    lines
+    };
+    let page = |(gateway, address)| format!("gateway         {gateway} has its admin page on http://{address}/");
+    running.listeners(control).map(listener).chain(running.admin_pages().map(page)).collect()
 }
