@@ -55,7 +55,7 @@ fn slice_of(key: &ObjectKey, slice: &api::EndpointSlice) -> Option<(ObjectKey, S
         return None;
     }
     let port = |port: &api::EndpointPort| {
-        let number = u16::try_from(port.port?).ok()?;
+        let number = u16::try_from(port.port?).ok().filter(|number| *number > 0)?;
         let is_tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
         is_tcp.then(|| (port.name.as_deref().unwrap_or_default().into(), number))
     };

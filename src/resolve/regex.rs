@@ -6,12 +6,15 @@ use regex_syntax::ast::{self, Ast, Visitor, parse::ParserBuilder};
 
 /// Why an expression can't be used.
 pub(crate) fn check(pattern: &str) -> Result<(), String> {
+    if pattern.is_empty() {
+        return Err("wanted a regular expression, saw none".into());
+    }
     let ast = ParserBuilder::new()
         .nest_limit(100)
         .build()
         .parse(pattern)
         .map_err(|why| format!("{pattern:?} is no regular expression: {}", why.kind()))?;
-    let foreign = ast::visit(&ast, Foreign).err();
+    let foreign = ast::visit(&ast, Foreign { budgets: vec![MOST_REPETITIONS] }).err();
     if let Some(foreign) = foreign {
         return Err(format!("{pattern:?} is no regular expression in RE2 syntax: {foreign}"));
     }
@@ -22,8 +25,14 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
     })
 }
 
+/// RE2 takes no more repetitions than this, those within others multiplied.
+const MOST_REPETITIONS: u32 = 1000;
+
 /// Finds syntax that RE2 doesn't have, or takes otherwise.
-struct Foreign;
+struct Foreign {
+    /// How many repetitions are left, for each repetition that we are in.
+    budgets: Vec<u32>,
+}
 
 impl Visitor for Foreign {
     type Output = ();
@@ -50,14 +59,28 @@ impl Visitor for Foreign {
                 | ast::AssertionKind::EndText => Ok(()),
                 _ => Err("word boundaries other than \\b and \\B"),
             },
-            Ast::Repetition(repetition) => match &repetition.op.kind {
-                ast::RepetitionKind::Range(range) if most(range) > 1000 => Err("more than 1000 repetitions"),
-                _ if matches!(*repetition.ast, Ast::Repetition(_)) => Err("a repetition of a repetition"),
-                _ => Ok(()),
-            },
+            Ast::Repetition(repetition) if matches!(*repetition.ast, Ast::Repetition(_)) => {
+                Err("a repetition of a repetition")
+            }
+            Ast::Repetition(repetition) => {
+                let left = self.budgets.last().copied().unwrap_or_default();
+                let left = match &repetition.op.kind {
+                    ast::RepetitionKind::Range(range) => left / most(range).max(1),
+                    _ => left,
+                };
+                self.budgets.push(left);
+                if left == 0 { Err("more than 1000 repetitions") } else { Ok(()) }
+            }
             Ast::ClassUnicode(class) => known_class(class),
             _ => Ok(()),
         }
+    }
+
+    fn visit_post(&mut self, ast: &Ast) -> Result<(), Self::Err> {
+        if matches!(ast, Ast::Repetition(_)) {
+            self.budgets.pop();
+        }
+        Ok(())
     }
 
     fn visit_class_set_item_pre(&mut self, item: &ast::ClassSetItem) -> Result<(), Self::Err> {
@@ -117,9 +140,17 @@ mod tests {
 
     #[test]
     fn only_what_both_understand_passes() {
-        for good in
-            ["/a/[0-9]+", "(?i)abc|d", "^/x$", r"[0-9]{1,1000}", r"a\.b\/c", r"(?P<n>a)", r"\bx\B", r"[\w.-]+", ""]
-        {
+        for good in [
+            "/a/[0-9]+",
+            "(?i)abc|d",
+            "^/x$",
+            r"[0-9]{1,1000}",
+            r"a\.b\/c",
+            r"(?P<n>a)",
+            r"\bx\B",
+            r"[\w.-]+",
+            "(a{30}b{30}){30}",
+        ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         let bad = [

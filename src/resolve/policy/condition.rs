@@ -44,8 +44,9 @@ fn key(reader: &mut Reader, at: &str, written: &api::Condition) -> Result<Option
 /// `request.headers[name]`
 fn header(key: &str) -> Option<Arc<str>> {
     let name = key.strip_prefix("request.headers[")?.strip_suffix(']')?;
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:".contains(&byte);
-    (!name.is_empty() && name.bytes().all(is_name)).then(|| name.to_ascii_lowercase().into())
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let plain = name.strip_prefix(':').unwrap_or(name);
+    (!plain.is_empty() && plain.bytes().all(is_name)).then(|| name.to_ascii_lowercase().into())
 }
 
 /// `request.auth.claims[a][b]`
