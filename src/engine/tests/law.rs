@@ -19,6 +19,8 @@ struct Spec {
     keys: u32,
     /// How many values there are: few make equal results.
     values: u32,
+    /// If any, nothing is derived: the table is put together from `over` and these.
+    union: Vec<usize>,
 }
 
 type Step = Vec<(usize, u32, Option<u32>)>;
@@ -38,6 +40,11 @@ fn build(specs: &[Spec], threads: usize) -> Graph {
     let mut tables: Vec<Table<u32, u32>> = inputs.iter().map(AsTable::as_table).collect();
     for spec in specs {
         let over = tables[spec.over % tables.len()];
+        if !spec.union.is_empty() {
+            let parts: Vec<_> = spec.union.iter().map(|table| tables[table % tables.len()]).chain([over]).collect();
+            tables.push(engine.union("union", &parts));
+            continue;
+        }
         let reads: Vec<_> = spec.reads.iter().map(|(table, by)| (tables[table % tables.len()], *by)).collect();
         let (fanout, keys, values) = (spec.fanout, spec.keys, spec.values);
         tables.push(engine.derive("derived", &over, move |view: &View, key: &u32, rows: &Rows<u32>| {
@@ -123,8 +130,9 @@ fn check(specs: &[Spec], steps: &[Step]) {
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
-    (any::<usize>(), vec((any::<usize>(), 0..5u32), 0..3), 0..4u32, 1..24u32, 1..6u32)
-        .prop_map(|(over, reads, fanout, keys, values)| Spec { over, reads, fanout, keys, values })
+    let union = prop_oneof![4 => Just(vec![]), 1 => vec(any::<usize>(), 1..3)];
+    (any::<usize>(), vec((any::<usize>(), 0..5u32), 0..3), 0..4u32, 1..24u32, 1..6u32, union)
+        .prop_map(|(over, reads, fanout, keys, values, union)| Spec { over, reads, fanout, keys, values, union })
 }
 
 fn step(keys: u32, edits: usize) -> impl Strategy<Value = Step> {
