@@ -7,8 +7,10 @@ use crate::{
     store::{AnyStore, Store},
     view::{Read, store_of},
 };
+use smallvec::SmallVec;
 use std::{
     any::Any,
+    cmp::Ordering,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -31,8 +33,8 @@ pub(crate) struct Derived<K, V, K2, V2, F> {
 /// What one producer read and emitted last. Both sorted, without duplicates.
 #[derive(Default)]
 struct Producer {
-    reads: Box<[Node]>,
-    emitted: Box<[u32]>,
+    reads: SmallVec<[Node; 1]>,
+    emitted: SmallVec<[u32; 2]>,
     dirty: bool,
 }
 
@@ -107,7 +109,7 @@ where
 
     /// Replaces the recorded reads of a producer, and the edges with them.
     fn record(&mut self, before: &mut [Box<dyn AnyTable>], producer: u32, reads: Vec<Read>) {
-        let mut nodes: Vec<Node> = reads
+        let mut nodes: SmallVec<[Node; 1]> = reads
             .into_iter()
             .map(|read| match read {
                 Read::Known(node) => node,
@@ -124,18 +126,16 @@ where
         for node in come {
             before[node.table as usize].any_store_mut().add_reader(node.id, reader);
         }
-        if *state.reads != *nodes {
-            state.reads = nodes.into();
-        }
+        state.reads = nodes;
     }
 
-    /// Records what the producers read and emitted; gives the rows that they emitted, and all keys that they emit now
-    /// or emitted before.
+    /// Records what the producers read and emitted; gives the rows that they emitted, and all `(key, producer)` where a
+    /// producer emits a key now or emitted it before.
     fn absorb(
         &mut self,
         before: &mut [Box<dyn AnyTable>],
         outcomes: Vec<Outcome<K2, V2>>,
-    ) -> (Vec<Fresh<V2>>, Vec<u32>) {
+    ) -> (Vec<Fresh<V2>>, Vec<(u32, u32)>) {
         let mut fresh = Vec::with_capacity(outcomes.len());
         let mut touched = Vec::with_capacity(outcomes.len());
         for Outcome { producer, rows, reads } in outcomes {
@@ -144,24 +144,45 @@ where
             for (key, row) in rows {
                 fresh.push(Fresh { id: self.store.intern(key), producer, row });
             }
-            let mut emitted: Vec<u32> = fresh[start..].iter().map(|row| row.id).collect();
+            let mut emitted: SmallVec<[u32; 2]> = fresh[start..].iter().map(|row| row.id).collect();
             emitted.sort_unstable();
             emitted.dedup();
             let state = &mut self.producers[producer as usize];
-            touched.extend_from_slice(&state.emitted);
-            touched.extend_from_slice(&emitted);
-            if *state.emitted != *emitted {
-                state.emitted = emitted.into();
-            }
+            touched.extend(state.emitted.iter().chain(&emitted).map(|&id| (id, producer)));
+            state.emitted = emitted;
         }
-        touched.sort_unstable();
-        touched.dedup();
         (fresh, touched)
+    }
+
+    /// Brings the rows of a key up to date with what its dirty producers emit now; says whether they differ.
+    ///
+    /// A key may have 10,000 producers, of which one changed, or was computed again to the same result: that must not
+    /// cost 10,000 steps. So a producer's rows are found by search, and those of a single one that changed are spliced in.
+    fn merge(&mut self, over: &Store<K, V>, id: u32, dirty: &[(u32, u32)], fresh: &[Fresh<V2>]) -> bool {
+        let cell = self.store.cell(id);
+        let mut rest = fresh;
+        let mut changed = dirty.iter().filter_map(|&(_, producer)| {
+            let (mine, others) = rest.split_at(rest.iter().take_while(|row| row.producer == producer).count());
+            rest = others;
+            let range = cell.range(|other| over.key(other).cmp(over.key(producer)));
+            let old = &cell.as_slice()[range.clone()];
+            let equal = old.len() == mine.len() && old.iter().zip(mine).all(|(old, new)| *old == new.row);
+            (!equal).then_some((range, producer, mine))
+        });
+        match (changed.next(), changed.next()) {
+            (None, _) => false,
+            (Some((range, producer, rows)), None) => {
+                let rows = rows.iter().map(|row| row.row.clone()).collect();
+                self.store.splice(id, range, producer, rows);
+                true
+            }
+            _ => self.rebuild(over, id, fresh),
+        }
     }
 
     /// Puts a key's rows together: the old ones of producers that were not computed, and the fresh ones, in the order of
     /// the producers' keys.
-    fn merge(&mut self, over: &Store<K, V>, id: u32, fresh: &[Fresh<V2>]) -> bool {
+    fn rebuild(&mut self, over: &Store<K, V>, id: u32, fresh: &[Fresh<V2>]) -> bool {
         let cell = self.store.cell(id);
         let mut old = cell
             .producers()
@@ -229,21 +250,25 @@ where
         }
         let outcomes = self.compute(context.before, context.threads);
         self.computed += outcomes.len() as u64;
-        let (mut fresh, touched) = self.absorb(context.before, outcomes);
+        let (mut fresh, mut touched) = self.absorb(context.before, outcomes);
         let over = store_of(context.before, self.over);
-        // Stable: within one producer the order of emission stays.
-        fresh.sort_by(|a, b| {
-            a.id.cmp(&b.id).then_with(|| match a.producer == b.producer {
-                true => std::cmp::Ordering::Equal,
-                false => over.key(a.producer).cmp(over.key(b.producer)),
+        let order = |a: (u32, u32), b: (u32, u32)| {
+            a.0.cmp(&b.0).then_with(|| match a.1 == b.1 {
+                true => Ordering::Equal,
+                false => over.key(a.1).cmp(over.key(b.1)),
             })
-        });
+        };
+        // Stable: within one producer the order of emission stays.
+        fresh.sort_by(|a, b| order((a.id, a.producer), (b.id, b.producer)));
+        touched.sort_unstable_by(|a, b| order(*a, *b));
+        touched.dedup();
         let mut rest = fresh.as_slice();
         let mut changed = Vec::new();
-        for id in touched {
+        for dirty in touched.chunk_by(|a, b| a.0 == b.0) {
+            let id = dirty[0].0;
             let (mine, others) = rest.split_at(rest.partition_point(|row| row.id <= id));
             rest = others;
-            if self.merge(over, id, mine) {
+            if self.merge(over, id, dirty, mine) {
                 changed.push(id);
             }
         }

@@ -1,5 +1,6 @@
 //! Who read what: small integers only.
 
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 
 /// A key of a table (as something read), or a producer of a derived table (as a reader).
@@ -13,7 +14,7 @@ pub(crate) struct Node {
 /// time one of them comes or goes.
 pub(crate) enum Readers {
     /// Sorted.
-    Few(Vec<Node>),
+    Few(SmallVec<[Node; 1]>),
     Many(BTreeSet<Node>),
 }
 
@@ -21,7 +22,9 @@ pub(crate) enum Readers {
 const FEW: usize = 32;
 
 impl Readers {
-    pub(crate) const NONE: Self = Self::Few(Vec::new());
+    pub(crate) fn none() -> Self {
+        Self::Few(SmallVec::new())
+    }
 
     pub(crate) fn is_empty(&self) -> bool {
         match self {
@@ -41,9 +44,6 @@ impl Readers {
         match self {
             Self::Few(nodes) => {
                 if let Err(place) = nodes.binary_search(&reader) {
-                    if nodes.is_empty() {
-                        nodes.reserve_exact(1);
-                    }
                     nodes.insert(place, reader);
                     if nodes.len() > FEW {
                         *self = Self::Many(nodes.drain(..).collect());
@@ -61,9 +61,7 @@ impl Readers {
             Self::Few(nodes) => {
                 if let Ok(place) = nodes.binary_search(&reader) {
                     nodes.remove(place);
-                    if nodes.is_empty() {
-                        *nodes = Vec::new();
-                    }
+                    nodes.shrink_to_fit();
                 }
             }
             Self::Many(nodes) => {

@@ -7,7 +7,7 @@ use crate::{
 };
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
-use std::{any::Any, hash::BuildHasher, sync::Arc};
+use std::{any::Any, cmp::Ordering, hash::BuildHasher, ops::Range, sync::Arc};
 
 /// Keys, their rows and their readers. A key has a small integer as long as it has rows or readers.
 pub(crate) struct Store<K, V> {
@@ -102,6 +102,39 @@ impl<V> Cell<V> {
             _ => Self::Empty,
         }
     }
+
+    /// Where the rows of a producer stand, or would stand, by the order of its key against those of others.
+    pub(crate) fn range(&self, order: impl Fn(u32) -> Ordering) -> Range<usize> {
+        let producers = self.producers();
+        let start = producers.partition_point(|&other| order(other).is_lt());
+        start..start + producers[start..].partition_point(|&other| order(other).is_eq())
+    }
+
+    fn splice(&mut self, range: Range<usize>, producer: u32, new: Vec<Arc<V>>) {
+        let kept = self.producers().len() - range.len();
+        match self {
+            Self::Many(many) if kept + new.len() > 1 => {
+                many.producers.splice(range.clone(), std::iter::repeat_n(producer, new.len()));
+                Arc::make_mut(&mut many.rows).splice(range, new);
+            }
+            _ if kept == 0 => *self = Self::new(vec![producer; new.len()], new),
+            _ => {
+                let (mut producers, mut rows) = (self.producers().to_vec(), self.as_slice().to_vec());
+                producers.splice(range.clone(), std::iter::repeat_n(producer, new.len()));
+                rows.splice(range, new);
+                *self = Self::new(producers, rows);
+            }
+        }
+    }
+
+    /// The rows stay, but they may come from elsewhere.
+    fn replace_producers(&mut self, new: Vec<u32>) {
+        match self {
+            Self::Empty => {}
+            Self::One { producer, .. } => *producer = new.first().copied().unwrap_or_default(),
+            Self::Many(many) => many.producers = new,
+        }
+    }
 }
 
 fn hash_of<K: Key>(key: &K) -> u64 {
@@ -145,7 +178,7 @@ impl<K: Key, V: Value> Store<K, V> {
             return id;
         }
         let hash = hash_of(&key);
-        let slot = Some(Slot { key, cell: Cell::Empty, readers: Readers::NONE });
+        let slot = Some(Slot { key, cell: Cell::Empty, readers: Readers::none() });
         let id = match self.free.pop() {
             Some(id) => {
                 self.slots[id as usize] = slot;
@@ -169,13 +202,24 @@ impl<K: Key, V: Value> Store<K, V> {
             return false;
         }
         slot.cell = Cell::new(producers, rows);
-        if matches!(slot.cell, Cell::Empty) {
+        self.note(id);
+        true
+    }
+
+    /// Replaces the rows in a range, which are all rows of one producer, by others of it that differ.
+    pub(crate) fn splice(&mut self, id: u32, range: Range<usize>, producer: u32, rows: Vec<Arc<V>>) {
+        self.slot_mut(id).cell.splice(range, producer, rows);
+        self.note(id);
+    }
+
+    /// The rows of a key changed.
+    fn note(&mut self, id: u32) {
+        if matches!(self.slot(id).cell, Cell::Empty) {
             self.idle.push(id);
         }
         if self.reported {
             self.changed.push(id);
         }
-        true
     }
 
     /// The ids of all keys with rows.
@@ -212,17 +256,6 @@ impl<K: Key, V: Value> Store<K, V> {
             self.free.shrink_to_fit();
             let slots = &self.slots;
             self.ids.shrink_to_fit(|&id| slots[id as usize].as_ref().map_or(0, |slot| hash_of(&slot.key)));
-        }
-    }
-}
-
-impl<V> Cell<V> {
-    /// The rows stay, but they may come from elsewhere.
-    fn replace_producers(&mut self, new: Vec<u32>) {
-        match self {
-            Self::Empty => {}
-            Self::One { producer, .. } => *producer = new.first().copied().unwrap_or_default(),
-            Self::Many(many) => many.producers = new,
         }
     }
 }
