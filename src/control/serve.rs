@@ -17,6 +17,7 @@ use xds::server::{Ads, transport};
 /// Serves xDS and certificates over TLS until the group drains.
 pub fn secure(listener: TcpListener, ads: Ads, ca: Arc<Ca>, tokens: Arc<dyn TokenVerifier>, tasks: &Tasks) {
     let connections = Connections::over_tls(listener, ca.server_config(), tasks);
+    let streams = ads.clone();
     let (ads, certificates) = (Authenticate::new(ads, tokens.clone()), ca.service(tokens));
     tasks.spawn("certificate authority", |mut drain| async move {
         tokio::select! {
@@ -26,10 +27,9 @@ pub fn secure(listener: TcpListener, ads: Ads, ca: Arc<Ca>, tokens: Arc<dyn Toke
     });
     tasks.spawn("xds over tls", |mut drain| async move {
         let server = transport().add_service(ads).add_service(certificates).serve_with_incoming(connections);
-        // Streams never end by themselves: there is nothing to wait for.
         tokio::select! {
             ended = server => report("xds over tls", ended),
-            () = drain.drained() => {}
+            () = drain.drained() => streams.end(),
         }
     });
 }

@@ -51,6 +51,7 @@ struct Shared {
     limits: Limits,
     metrics: Metrics,
     clients: Clients,
+    drainer: base::drain::Drainer,
 }
 
 impl Ads {
@@ -69,7 +70,13 @@ impl Ads {
             limits,
             metrics: Metrics::new(metrics),
             clients: Clients::default(),
+            drainer: base::drain::channel().0,
         }))
+    }
+
+    /// Ends every stream, now and from now on, so that clients go to another server and this one can end in order.
+    pub fn end(&self) {
+        self.0.drainer.drain();
     }
 
     /// The streams that are open, by their order of connecting.

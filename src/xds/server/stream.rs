@@ -120,6 +120,8 @@ struct Live {
     name: Arc<str>,
     number: u64,
     client: Arc<Mutex<Client>>,
+    /// The server's end.
+    drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// When patience with the client ends.
     patience: Option<Pin<Box<Sleep>>>,
 }
@@ -148,6 +150,9 @@ impl<R: Ask> http_body::Body for Stream<R> {
 impl<R: Ask> Stream<R> {
     /// Ready when there is something to be sent or the stream has ended.
     fn poll_work(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.live.drained.as_mut().poll(context).is_ready() {
+            return self.end(Status::unavailable("the server is shutting down"));
+        }
         self.poll_feed(context);
         for _ in 0..TURN {
             match Pin::new(&mut self.requests).poll_next(context) {
@@ -242,7 +247,9 @@ impl Live {
         });
         let name = lock(&client).name.clone();
         shared.metrics.clients.inc();
-        let live = Self { shared, feed, subscription, scope, name, number, client, patience: None };
+        let mut drain = shared.drainer.subscribe();
+        let drained = Box::pin(async move { drain.drained().await });
+        let live = Self { drained, shared, feed, subscription, scope, name, number, client, patience: None };
         live.tell(Outcome::Connected);
         Ok(live)
     }
