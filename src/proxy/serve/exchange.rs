@@ -37,6 +37,8 @@ pub(super) struct Exchange<'a> {
     pub(super) back: &'a mut Buffer,
     /// What is written to the backend.
     pub(super) out: &'a mut Vec<u8>,
+    /// When the first byte of the request arrived.
+    pub(super) started: Instant,
     /// The client asks for another protocol.
     pub(super) upgrade: bool,
     /// The client waits to be told to go on.
@@ -53,14 +55,9 @@ pub(super) enum End {
 }
 
 /// Answers a request whose head has been read.
-pub(super) async fn run(
-    x: &mut Exchange<'_>,
-    started: Instant,
-    source: &mut Source<'_>,
-    responder: &mut Responder<'_>,
-) -> End {
+pub(super) async fn run(x: &mut Exchange<'_>, source: &mut Source<'_>, responder: &mut Responder<'_>) -> End {
     let config = x.worker.config();
-    let mut trace = Trace::new(started);
+    let mut trace = Trace::new(x.started);
     let end = answer(&config, x.link, x, &mut trace, source, responder).await;
     trace.tell(x);
     end

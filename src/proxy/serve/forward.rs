@@ -221,6 +221,7 @@ async fn fail(
             "upstream_response_timeout".into(),
             "upstream request timeout".into(),
         ),
+        Failed::Late => (408, Some(Flag::DurationTimeout), "request_overall_timeout".into(), "request timeout".into()),
         Failed::Idle => (408, Some(Flag::StreamIdleTimeout), "stream_idle_timeout".into(), "stream timeout".into()),
         Failed::Status => (503, None, "via_upstream".into(), String::new()),
         Failed::BadBody => (400, Some(Flag::DownstreamProtocolError), "http1.codec_error".into(), "Bad Request".into()),

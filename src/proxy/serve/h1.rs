@@ -147,8 +147,8 @@ async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scrat
         started: false,
     };
     let (upgrade, expects_continue) = (request.upgrade, request.expects_continue);
-    let mut x = Exchange { worker, link, alarm, head, reply, back, out: forward, upgrade, expects_continue };
-    let end = exchange::run(&mut x, started, &mut source, &mut responder).await;
+    let mut x = Exchange { worker, link, alarm, head, reply, back, out: forward, started, upgrade, expects_continue };
+    let end = exchange::run(&mut x, &mut source, &mut responder).await;
     source.release();
     match (end, responder.keeps()) {
         (End::Broken, _) => {
@@ -176,8 +176,18 @@ async fn refuse(
     let Scratch { head, reply, input: _, back, out, forward } = scratch;
     let mut responder =
         Responder::H1 { io, out, version: Version::Http11, keep_alive: false, to_head: false, started: false };
-    let mut x =
-        Exchange { worker, link, alarm, head, reply, back, out: forward, upgrade: false, expects_continue: false };
+    let mut x = Exchange {
+        worker,
+        link,
+        alarm,
+        head,
+        reply,
+        back,
+        out: forward,
+        started,
+        upgrade: false,
+        expects_continue: false,
+    };
     let mut trace = Trace::new(started);
     trace.details = format!("http1.codec_error: {refusal}").into();
     let status = refusal.status();

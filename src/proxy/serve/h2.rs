@@ -103,12 +103,13 @@ async fn stream(worker: &Rc<Worker>, link: &Link, request: Request<RecvStream>, 
         reply: &mut scratch_ref.reply,
         back: &mut scratch_ref.back,
         out: &mut scratch_ref.forward,
+        started,
         upgrade: false,
         expects_continue: false,
     };
     match read {
         // A response that was cut off resets the stream when its handles are dropped.
-        Ok(_) => drop(exchange::run(&mut x, started, &mut source, &mut responder).await),
+        Ok(_) => drop(exchange::run(&mut x, &mut source, &mut responder).await),
         Err(refusal) => {
             let mut trace = Trace::new(started);
             trace.flags.set(Flag::DownstreamProtocolError);

@@ -49,6 +49,8 @@ pub(super) enum Failed {
     AttemptTimeout,
     /// The time of the route.
     Timeout,
+    /// The request did not arrive in time.
+    Late,
     /// Nothing moved.
     Idle,
     /// The code is to be tried again.
@@ -116,6 +118,8 @@ pub(super) struct Talk<'p, 'c> {
     plan: &'p Plan<'c>,
     /// The route's deadline, once the request is complete.
     deadline: Cell<Option<Instant>>,
+    /// Until then the request must be complete.
+    arrival: Cell<Option<Instant>>,
     /// This try's, until the head of a response.
     attempt: Cell<Option<Instant>>,
     idle: Option<Duration>,
@@ -134,7 +138,8 @@ enum Left {
 impl<'p, 'c> Talk<'p, 'c> {
     pub(super) fn new(x: &Exchange<'_>, plan: &'p Plan<'c>) -> Self {
         let idle = plan.to.idle_timeout.or(x.link.chain.http.stream_idle_timeout).filter(|idle| !idle.is_zero());
-        Self { plan, deadline: Cell::new(None), attempt: Cell::new(None), idle }
+        let arrival = x.link.chain.http.request_timeout.map(|timeout| x.started + timeout);
+        Self { plan, deadline: Cell::new(None), arrival: Cell::new(arrival), attempt: Cell::new(None), idle }
     }
 
     /// One try on that endpoint. `last`: whatever the backend answers goes to the client.
@@ -278,6 +283,7 @@ impl<'p, 'c> Talk<'p, 'c> {
 
     /// The request is complete: from now on the time of the route and of the try count.
     fn request_complete(&self) {
+        self.arrival.set(None);
         let now = Instant::now();
         if self.deadline.get().is_none() {
             self.deadline.set(self.plan.to.timeout.map(|timeout| now + timeout));
@@ -292,7 +298,7 @@ impl<'p, 'c> Talk<'p, 'c> {
     /// Something moved: the idle time starts again.
     fn touch(&self, alarm: &Alarm, now: Instant) {
         let idle = self.idle.map(|idle| now + idle);
-        alarm.set([idle, self.deadline.get(), self.attempt.get()].into_iter().flatten().min());
+        alarm.set([idle, self.deadline.get(), self.attempt.get(), self.arrival.get()].into_iter().flatten().min());
     }
 
     /// Which deadline it was.
@@ -302,6 +308,7 @@ impl<'p, 'c> Talk<'p, 'c> {
         match () {
             () if passed(&self.deadline) => Failed::Timeout,
             () if passed(&self.attempt) => Failed::AttemptTimeout,
+            () if passed(&self.arrival) => Failed::Late,
             () => Failed::Idle,
         }
     }
