@@ -169,6 +169,7 @@ pub(crate) fn strip_hop_by_hop(fields: &mut Fields, upgrade: bool) {
     if named {
         strip_named(fields);
     }
+    let mut trailers = false;
     fields.remove_if(|known, _, value| match known {
         Known::Connection
         | Known::KeepAlive
@@ -176,9 +177,15 @@ pub(crate) fn strip_hop_by_hop(fields: &mut Fields, upgrade: bool) {
         | Known::TransferEncoding
         | Known::Http2Settings => true,
         Known::Upgrade => !upgrade,
-        Known::Te => !tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers")),
+        Known::Te => {
+            trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers"));
+            true
+        }
         _ => false,
     });
+    if trailers {
+        fields.append("te", b"trailers");
+    }
 }
 
 /// The slow path: somebody names fields in `Connection`.

@@ -12,9 +12,16 @@ pub(crate) fn request_head(head: &Head, length: Length, upgrade: bool, out: &mut
     out.extend_from_slice(head.authority().as_bytes());
     out.extend_from_slice(b"\r\n");
     fields(head.fields(), out);
-    // A length of zero is said only where the client said it: it stands among the fields then.
-    if length == Length::Chunked {
-        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    match length {
+        Length::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        // Where a body is to be expected its absence is said (RFC 9110 8.6), if the client didn't.
+        Length::Exact(0)
+            if matches!(head.method(), "POST" | "PUT" | "PATCH")
+                && head.fields().get_known(Known::ContentLength).is_none() =>
+        {
+            out.extend_from_slice(b"content-length: 0\r\n");
+        }
+        _ => {}
     }
     out.extend_from_slice(if upgrade { b"connection: upgrade\r\n\r\n" } else { b"\r\n" });
 }

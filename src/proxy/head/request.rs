@@ -183,7 +183,7 @@ impl Head {
             self.set_authority(stripped);
         }
         // `OPTIONS *` and CONNECT have no path; no route matches what stands in its place.
-        if target != "*" && method != "CONNECT" {
+        if !(target == "*" && method == "OPTIONS") && method != "CONNECT" {
             let (path, query) = target.split_at(self.path_len);
             if !path.starts_with('/') {
                 return Err(HeadError::Path);

@@ -42,6 +42,7 @@ pub(super) async fn forward<'c>(
 ) -> End {
     if x.upgrade && !allows_upgrade(x, to) {
         trace.details = "upgrade_failed".into();
+        responder.close_after();
         return local::answer(x, trace, source, responder, Local::new(403)).await;
     }
     let weighted = to.pick(x.worker.random());
