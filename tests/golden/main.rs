@@ -3,15 +3,20 @@
 //! `cargo test -p tests --test golden [NAME PART..]` runs the cases; `UPDATE=1` writes what comes out into the files:
 //! then read the difference before it is committed. Every case runs with 1, 2 and 4 threads, all objects at once and
 //! one by one in several orders, and all must come out the same, byte for byte.
+//!
+//! `WINDLASS_CRDS` has the inputs held against the CRDs, `ENVOY` has the resources validated by stock Envoy.
 
 mod case;
+mod envoy;
 mod pipeline;
 mod render;
 mod schema;
 
 use case::Case;
+use envoy::Envoy;
 use pipeline::{Edit, Pipeline, Results, put};
 use render::Renderer;
+use schema::Schemas;
 use similar::TextDiff;
 use std::{path::Path, process::ExitCode};
 
@@ -19,10 +24,10 @@ fn main() -> ExitCode {
     let parts: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with("--")).collect();
     let update = std::env::var_os("UPDATE").is_some();
     let renderer = Renderer::new();
-    let schemas = schema::Schemas::from_environment();
+    let checks = Checks { schemas: Schemas::from_environment(), envoy: Envoy::from_environment(), update };
     let (mut passed, mut failed) = (0, 0);
     for file in case::files(&parts) {
-        match check(&file, &renderer, schemas.as_ref(), update) {
+        match check(&file, &renderer, &checks) {
             Ok(()) => passed += 1,
             Err(why) => {
                 failed += 1;
@@ -30,17 +35,27 @@ fn main() -> ExitCode {
             }
         }
     }
-    if schemas.is_none() {
+    if checks.schemas.is_none() {
         println!("golden: WINDLASS_CRDS is not set: the inputs were not held against the CRDs' schemas");
+    }
+    if checks.envoy.is_none() {
+        println!("golden: ENVOY is not set: stock Envoy was not asked whether it takes the resources");
     }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn check(file: &Path, renderer: &Renderer, schemas: Option<&schema::Schemas>, update: bool) -> Result<(), String> {
+/// What is done with each case besides the comparison.
+struct Checks {
+    schemas: Option<Schemas>,
+    envoy: Option<Envoy>,
+    update: bool,
+}
+
+fn check(file: &Path, renderer: &Renderer, checks: &Checks) -> Result<(), String> {
     let case = Case::read(file)?;
-    if let Some(schemas) = schemas {
+    if let Some(schemas) = &checks.schemas {
         schemas.check(&case)?;
     }
     let manifest = api::manifest::read("case.yaml", &case.input);
@@ -48,11 +63,14 @@ fn check(file: &Path, renderer: &Renderer, schemas: Option<&schema::Schemas>, up
     let mut at_once = Pipeline::new(1);
     at_once.commit(edits.clone());
     check_order(&edits, &at_once.results)?;
+    if let Some(envoy) = &checks.envoy {
+        envoy.check(renderer, &at_once.results)?;
+    }
     let seen = renderer.render(&case, &manifest.problems, &at_once.results)?;
     if seen == case.expected {
         return Ok(());
     }
-    if update {
+    if checks.update {
         return case.write(file, &seen);
     }
     let diff = TextDiff::from_lines(&case.expected, &seen);

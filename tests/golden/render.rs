@@ -49,7 +49,7 @@ impl Renderer {
         }
         for (key, resource) in results.resources.iter().filter(|(key, _)| case.shows(key.type_url)) {
             line(&mut out, 0, &format!("{} {} {}", key.scope, type_name(key.type_url), key.name));
-            block(&mut out, 1, &case.without_hidden(self.value(key.type_url, resource)?));
+            block(&mut out, 1, &case.without_hidden(without_secrets(self.value(key.type_url, resource)?)));
         }
         for (object, status) in results.statuses.iter().filter(|_| case.statuses) {
             write_status(&mut out, object, status);
@@ -63,13 +63,14 @@ impl Renderer {
         Ok(out)
     }
 
-    fn value(&self, type_url: TypeUrl, resource: &Resource) -> Result<Value, String> {
+    /// A resource as the JSON of its message.
+    pub fn value(&self, type_url: TypeUrl, resource: &Resource) -> Result<Value, String> {
         let name = type_url.as_str().trim_start_matches("type.googleapis.com/");
         let descriptor = self.pool.get_message_by_name(name).ok_or(format!("{name} is not among the protos"))?;
         let message = DynamicMessage::decode(descriptor, resource.body.clone()).map_err(|why| why.to_string())?;
         let options = SerializeOptions::new().use_proto_field_name(true);
         let value = message.serialize_with_options(serde_json::value::Serializer, &options);
-        value.map(without_secrets).map_err(|why| format!("{name} (is a type missing in ROOTS?): {why}"))
+        value.map_err(|why| format!("{name} (is a type missing in ROOTS?): {why}"))
     }
 }
 

@@ -42,6 +42,11 @@ pub fn bootstrap(gateway: &ObjectKey, server: &Server, admin: SocketAddr) -> Val
             "lds_config": ads,
         },
         "static_resources": {"clusters": [cluster(server)]},
+        // By default Envoy refuses regular expressions of more than 100 instructions, and with one of them the whole
+        // route table: a long host name in a policy is enough. RE2 has its own bound of memory.
+        "layered_runtime": {
+            "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 1_000_000}}],
+        },
     })
 }
 
