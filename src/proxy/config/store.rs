@@ -163,7 +163,10 @@ impl Store {
     /// Whether everything that was asked for has been heard of: the first full configuration is in force.
     pub fn is_complete(&self) -> bool {
         let heard = [TypeUrl::Cluster, TypeUrl::Listener].iter().all(|type_url| self.heard.contains(type_url));
+        // A server that holds listeners back until their clusters are acknowledged may answer with none at first, so
+        // that a proxy without listeners can't tell that from the whole: it isn't ready.
         heard
+            && !self.listeners.is_empty()
             && self.listeners.iter().all(|(name, listener)| {
                 self.next.listeners.get(name).is_some_and(|active| Arc::ptr_eq(active, listener))
             })
@@ -377,3 +380,7 @@ fn secrets(listener: &Listener) -> impl Iterator<Item = &Name> {
     let chains = listener.chains.iter().chain(&listener.default_chain);
     chains.filter_map(|chain| chain.tls.as_ref()).flat_map(|tls| tls.certificates.iter().chain(&tls.client_roots))
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
