@@ -1,6 +1,6 @@
 //! The form of a case file: a first document with backends, certificates and requests, then Kubernetes objects.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
 use tests::{
@@ -98,6 +98,8 @@ pub enum Alike {
     Status,
     /// Who answered: a backend, or nobody with a status of the same hundred. A closed connection counts as 400.
     Verdict,
+    /// Our proxy answers as the case says; Envoy lets more through.
+    Stricter,
 }
 
 /// What must be true of an answer.
@@ -140,7 +142,11 @@ impl Case {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)?;
         let (plan, objects) = text.split_once("\n---\n").context("a case is a plan, ---, and objects")?;
-        let plan = serde_yaml_ng::from_str(plan).with_context(|| format!("the plan of {}", path.display()))?;
+        let plan: Plan = serde_yaml_ng::from_str(plan).with_context(|| format!("the plan of {}", path.display()))?;
+        for request in &plan.requests {
+            let excused = request.alike == Alike::All || !request.why.is_empty();
+            ensure!(excused, "{}: {:?} wants a why", path.display(), request.name);
+        }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { name, plan, objects: objects.into() })
     }

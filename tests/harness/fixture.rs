@@ -212,19 +212,32 @@ pub struct Trio {
 impl Trio {
     /// Starts all three.
     pub async fn start(place: &Place, objects: &str) -> Result<Self> {
+        Self::start_only(place, objects, "").await
+    }
+
+    /// The same with one data plane, by its name, if that is given.
+    pub async fn start_only(place: &Place, objects: &str, only: &str) -> Result<Self> {
         let control = ControlPlane::start(place, objects).await?;
-        let (envoy, windlass) =
-            futures::try_join!(DataPlane::envoy(place, &control), DataPlane::windlass(place, &control))?;
-        Ok(Self { control, planes: vec![envoy, windlass] })
+        let planes = match only {
+            "envoy" => vec![DataPlane::envoy(place, &control).await?],
+            "windlass" => vec![DataPlane::windlass(place, &control).await?],
+            _ => {
+                let both = futures::try_join!(DataPlane::envoy(place, &control), DataPlane::windlass(place, &control));
+                both.map(|(envoy, windlass)| vec![envoy, windlass])?
+            }
+        };
+        Ok(Self { control, planes })
     }
 
     /// Fails if either data plane refused a resource, by the control plane's account and by Envoy's own.
     pub async fn nothing_refused(&self) -> Result<()> {
         let refused = self.control.metric("pilot_total_xds_rejects", &[]).await?;
         ensure!(refused == 0.0, "the control plane counts {refused} NACKs:\n{}", self.control.process.tail());
-        let stats = self.planes[0].page("/stats?filter=update_rejected").await?;
-        for line in String::from_utf8_lossy(&stats.body).lines() {
-            ensure!(line.ends_with(": 0"), "envoy refused: {line}\n{}", self.planes[0].process.tail());
+        for envoy in self.planes.iter().filter(|plane| plane.name == "envoy") {
+            let stats = envoy.page("/stats?filter=update_rejected").await?;
+            for line in String::from_utf8_lossy(&stats.body).lines() {
+                ensure!(line.ends_with(": 0"), "envoy refused: {line}\n{}", envoy.process.tail());
+            }
         }
         Ok(())
     }
