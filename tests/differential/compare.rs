@@ -13,8 +13,11 @@ const FRAMING: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "co
 /// Headers towards a backend of which only the presence is compared.
 const SEEN_PRESENCE: [&str; 1] = ["x-request-id"];
 
-/// Headers towards a backend that only Envoy writes and nothing reads.
-const SEEN_VOLATILE: [&str; 1] = ["x-envoy-expected-rq-timeout-ms"];
+/// Headers towards a backend that only Envoy writes, for other Envoys.
+const SEEN_VOLATILE: [&str; 3] = ["x-envoy-expected-rq-timeout-ms", "x-envoy-external-address", "x-envoy-internal"];
+
+/// Of a copy, Envoy counts itself as one more hop.
+const COPY_VOLATILE: [&str; 1] = ["x-forwarded-for"];
 
 /// What came of one request at one data plane.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +50,9 @@ impl Outcome {
             (Ok(answer), Alike::All | Alike::Stricter) => lines.extend(all_of(answer)),
         }
         if alike == Alike::All {
-            let mut seen: Vec<_> = self.seen.iter().map(seen_lines).collect();
+            let main = self.answer.as_ref().ok().and_then(|answer| answer.backend());
+            let mut seen: Vec<_> =
+                self.seen.iter().map(|seen| seen_lines(seen, main.is_some_and(|main| main != seen.backend))).collect();
             seen.sort();
             lines.extend(seen.into_iter().flatten());
         }
@@ -131,9 +136,10 @@ fn all_of(answer: &Answer) -> Vec<String> {
     lines
 }
 
-fn seen_lines(seen: &Seen) -> Vec<String> {
+fn seen_lines(seen: &Seen, copy: bool) -> Vec<String> {
     let mut lines = vec![format!("{} saw {} {} {}", seen.backend, seen.method, seen.path, seen.protocol)];
-    let kept = seen.headers.iter().filter(|(name, _)| !SEEN_VOLATILE.contains(&name.as_str()));
+    let overlooked = |name: &str| SEEN_VOLATILE.contains(&name) || copy && COPY_VOLATILE.contains(&name);
+    let kept = seen.headers.iter().filter(|(name, _)| !overlooked(name));
     let kept = kept.filter(|(name, _)| {
         name == "connection" && seen.header("upgrade").is_some() || !FRAMING.contains(&name.as_str())
     });
@@ -151,7 +157,12 @@ fn seen_lines(seen: &Seen) -> Vec<String> {
 fn by_name(headers: impl Iterator<Item = (String, String)>) -> Vec<String> {
     let mut all: Vec<_> = headers.collect();
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
-    all.into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    // The names in `connection` have no case.
+    let shown = |(name, value): (String, String)| match name.as_str() {
+        "connection" => format!("connection: {}", value.to_ascii_lowercase()),
+        _ => format!("{name}: {value}"),
+    };
+    all.into_iter().map(shown).collect()
 }
 
 fn saw(seen: &Seen, what: &str) -> Option<String> {
