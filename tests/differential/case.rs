@@ -98,8 +98,8 @@ pub enum Alike {
     Status,
     /// Who answered: a backend, or nobody with a status of the same hundred. A closed connection counts as 400.
     Verdict,
-    /// Our proxy answers as the case says; Envoy lets more through.
-    Stricter,
+    /// Our proxy answers as the case says; Envoy may do otherwise.
+    Ours,
 }
 
 /// What must be true of an answer.

@@ -47,7 +47,7 @@ impl Outcome {
                 None => format!("nobody, {}", answer.status),
             }),
             (Ok(answer), Alike::Status) => lines.push(format!("{} {}", answer.status, answer.backend().unwrap_or("-"))),
-            (Ok(answer), Alike::All | Alike::Stricter) => lines.extend(all_of(answer)),
+            (Ok(answer), Alike::All | Alike::Ours) => lines.extend(all_of(answer)),
         }
         if alike == Alike::All {
             let main = self.answer.as_ref().ok().and_then(|answer| answer.backend());

@@ -179,7 +179,7 @@ async fn outcome(place: &Place, plane: &DataPlane, request: &Request, backends: 
 fn judge(request: &Request, planes: &[DataPlane], outcomes: &[Outcome]) -> Vec<String> {
     let mut failures = Vec::new();
     for (plane, outcome) in planes.iter().zip(outcomes) {
-        if request.alike == Alike::Stricter && plane.name == "envoy" {
+        if request.alike == Alike::Ours && plane.name == "envoy" {
             continue;
         }
         let misses = outcome.misses(&request.expect, request.repeat);
@@ -189,7 +189,7 @@ fn judge(request: &Request, planes: &[DataPlane], outcomes: &[Outcome]) -> Vec<S
     }
     let [envoy, ours] = outcomes else { return failures };
     let [envoy, ours] = [envoy, ours].map(|outcome| outcome.shown(request.alike));
-    if request.repeat == 1 && request.alike != Alike::Stricter && envoy != ours {
+    if request.repeat == 1 && request.alike != Alike::Ours && envoy != ours {
         let mut text = format!("       {}: the answers differ", request.name);
         for line in envoy.0.iter().filter(|line| !ours.0.contains(line)) {
             text += &format!("\n         envoy:    {line}");

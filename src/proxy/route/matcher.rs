@@ -60,27 +60,22 @@ fn starts_with(path: &str, prefix: &str, case_sensitive: bool) -> bool {
 }
 
 impl HeaderMatch {
-    /// Whether the request's header matches: its lines are joined by commas; an absent header matches nothing but
-    /// `present: false`, and inversion does not make it match (as in Envoy).
+    /// Whether the request's header matches. Each of its lines is looked at by itself, and one that matches is enough,
+    /// as in Envoy since 1.39 (CVE-2026-26308: of two lines joined, neither may be what a policy names). An absent
+    /// header matches nothing but `present: false`, and inversion does not make it match.
     pub fn matches<H: Headers + ?Sized>(&self, request: &Request<'_, H>) -> bool {
-        let value = request.header(&self.name);
-        let value = match &self.rule {
-            HeaderRule::Present(present) => {
-                let is_present = value.is_some() || self.missing_is_empty;
-                return (is_present == *present) != self.invert;
-            }
-            _ => match value {
-                Some(value) => value,
-                None if self.missing_is_empty => Cow::Borrowed(""),
-                None => return false,
-            },
+        let any_line = |test: &dyn Fn(&str) -> bool| match request.any_line(&self.name, test) {
+            None if self.missing_is_empty => Some(test("")),
+            verdict => verdict,
         };
         let matched = match &self.rule {
-            HeaderRule::Present(_) => true,
-            HeaderRule::Value(want) => want.matches(&value),
-            HeaderRule::Range(start, end) => value.parse::<i64>().is_ok_and(|number| (*start..*end).contains(&number)),
+            HeaderRule::Present(present) => Some(any_line(&|_| true).is_some() == *present),
+            HeaderRule::Value(want) => any_line(&|line| want.matches(line)),
+            HeaderRule::Range(start, end) => {
+                any_line(&|line| line.parse::<i64>().is_ok_and(|number| (*start..*end).contains(&number)))
+            }
         };
-        matched != self.invert
+        matched.is_some_and(|matched| matched != self.invert)
     }
 }
 
@@ -110,6 +105,16 @@ impl RouteMatch {
 }
 
 impl<H: Headers + ?Sized> Request<'_, H> {
+    /// Whether any line of a header, or a pseudo header, passes the test; none if there is no such header.
+    fn any_line(&self, name: &str, test: &dyn Fn(&str) -> bool) -> Option<bool> {
+        if name.starts_with(':') || name == "host" {
+            return self.header(name).map(|value| test(&value));
+        }
+        let mut lines = self.headers.values(name).peekable();
+        lines.peek()?;
+        Some(lines.any(|line| test(&String::from_utf8_lossy(line))))
+    }
+
     /// A header or pseudo header, its lines joined by commas; bytes that are no UTF-8 are replaced.
     pub fn header<'a>(&'a self, name: &'a str) -> Option<Cow<'a, str>> {
         match name {
