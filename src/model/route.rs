@@ -144,7 +144,7 @@ pub enum Action {
     },
     /// An answer of our own that sends the client elsewhere.
     Redirect(Redirect),
-    /// An answer of our own without body: 500 where no backend is usable.
+    /// An answer of our own without body: 500 where no backend is usable, 421 where the host is another listener's.
     Respond {
         /// The code.
         status: u16,

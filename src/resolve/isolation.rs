@@ -27,8 +27,8 @@ pub(crate) struct ListenerSurface {
 #[derive(Clone, Debug, PartialEq)]
 struct Serves {
     https: bool,
-    /// Host names of narrower listeners of the port: their hosts are not ours.
-    narrower: Vec<Hostname>,
+    /// Host names of the other listeners of the port.
+    others: Vec<Hostname>,
 }
 
 pub(crate) fn surface(shape: &GatewayShape) -> Surface {
@@ -41,11 +41,10 @@ pub(crate) fn surface(shape: &GatewayShape) -> Surface {
         http_routes: listener.http_routes,
         serves: sound(listener).then(|| Serves {
             https: listener.protocol == Some(Protocol::Https),
-            narrower: shape
+            others: shape
                 .listeners
                 .iter()
                 .filter(|other| sound(other) && other.port == listener.port && other.hostname != listener.hostname)
-                .filter(|other| listener.hostname.covers(&other.hostname))
                 .map(|other| other.hostname.clone())
                 .collect(),
         }),
@@ -57,17 +56,21 @@ impl ListenerSurface {
     /// The virtual host for a host in which the listener and a route meet, unless a narrower listener has it.
     pub(crate) fn virtual_host(&self, gateway: &ObjectKey, host: Hostname) -> Option<VirtualHostKey> {
         let serves = self.serves.as_ref()?;
-        (!serves.narrower.iter().any(|narrower| narrower.covers(&host))).then(|| self.key(gateway, serves, host))
+        let is_theirs = |other: &Hostname| self.hostname.covers(other) && other.covers(&host);
+        (!serves.others.iter().any(is_theirs)).then(|| self.key(gateway, serves, host))
     }
 
-    /// The virtual hosts that exist even without a route, and then answer 404: its own host; and for HTTPS, where every
-    /// listener has a route table of its own, the hosts of narrower listeners, which a client may ask for on a
-    /// connection that it opened for another name.
-    pub(crate) fn standing(&self, gateway: &ObjectKey) -> impl Iterator<Item = VirtualHostKey> {
-        self.serves.iter().flat_map(move |serves| {
-            let narrower = serves.narrower.iter().filter(|_| serves.https);
-            std::iter::once(&self.hostname).chain(narrower).map(|host| self.key(gateway, serves, host.clone()))
-        })
+    /// The virtual host of its own hostname: it exists even without a route, and then answers 404.
+    pub(crate) fn own(&self, gateway: &ObjectKey) -> Option<VirtualHostKey> {
+        self.serves.as_ref().map(|serves| self.key(gateway, serves, self.hostname.clone()))
+    }
+
+    /// The hosts of other HTTPS listeners of the port, in this one's route table: a client may ask for them on a
+    /// connection that it opened for one of ours, and is told that it is misdirected (421), so that it opens another.
+    /// All HTTP listeners of a port share a route table, where a host leads to its own listener.
+    pub(crate) fn misdirected(&self, gateway: &ObjectKey) -> impl Iterator<Item = VirtualHostKey> {
+        let serves = self.serves.iter().filter(|serves| serves.https);
+        serves.flat_map(move |serves| serves.others.iter().map(|host| self.key(gateway, serves, host.clone())))
     }
 
     fn key(&self, gateway: &ObjectKey, serves: &Serves, host: Hostname) -> VirtualHostKey {

@@ -11,7 +11,7 @@ use crate::{
     route::Routes,
 };
 use engine::{Engine, Table};
-use model::{ObjectKey, Route, VirtualHost, VirtualHostKey};
+use model::{Action, HeaderEdits, Match, ObjectKey, PathMatch, Route, RouteOrder, VirtualHost, VirtualHostKey};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// The tables of virtual hosts.
@@ -30,8 +30,10 @@ struct Fragment(Vec<Arc<Route>>);
 pub(crate) fn declare(engine: &mut Engine, gateways: &Gateways, parents: &Parents, routes: &Routes) -> Hosts {
     let routed = routes.routed;
     let standing = engine.derive("standing hosts", &gateways.surfaces, |_, key, rows| {
-        let listeners = rows.iter().flat_map(|surface| &surface.listeners);
-        listeners.flat_map(|listener| listener.standing(key)).map(|host| (host, Fragment::default())).collect()
+        let listeners = || rows.iter().flat_map(|surface| &surface.listeners);
+        let own = listeners().filter_map(|listener| listener.own(key)).map(|host| (host, Fragment::default()));
+        let misdirected = listeners().flat_map(|listener| listener.misdirected(key));
+        own.chain(misdirected.map(|host| (host, Fragment(vec![Arc::new(refusal(key))])))).collect()
     });
     let of_routes = engine.derive("fragments", &parents.parents, move |view, key, rows| {
         let Some(routed) = view.get(&routed, key) else { return Vec::new() };
@@ -60,4 +62,17 @@ pub(crate) fn declare(engine: &mut Engine, gateways: &Gateways, parents: &Parent
 
 fn gateways_of(attachment: &Arc<Attachment>) -> impl Iterator<Item = &ObjectKey> {
     attachment.hosts.iter().map(|host| &host.gateway)
+}
+
+/// 421 to everything: the host is another listener's.
+fn refusal(gateway: &ObjectKey) -> Route {
+    Route {
+        order: RouteOrder { created: i64::MAX, object: gateway.clone(), rule: 0, matched: 0 },
+        rule_name: Some("misdirected".into()),
+        matches: Match { path: PathMatch::Prefix("/".into()), method: None, headers: Vec::new(), query: Vec::new() },
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        mirrors: Vec::new(),
+        action: Action::Respond { status: 421 },
+    }
 }

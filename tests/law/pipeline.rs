@@ -72,7 +72,7 @@ fn any_way_leads_to_the_same_place() {
     let batches = prop::collection::vec(prop::collection::vec(edit, 1..6), 1..16);
     // PROPTEST_CASES sets another number of cases.
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(64);
-    let mut runner = TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
+    let mut runner = TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() });
     let law = runner.run(&batches, |batches| {
         let mut incremental = [1, 4].map(Pipeline::new);
         let mut there: BTreeMap<(Kind, ObjectKey), Object> = BTreeMap::new();
