@@ -13,7 +13,7 @@ use std::{
     fmt,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -61,7 +61,7 @@ pub enum CertificateError {
     /// It does not lead to the roots that came with it.
     Untrusted(rustls::Error),
     /// The file that keeps it can't be read or written.
-    File(io::Error),
+    File(PathBuf, io::Error),
 }
 
 impl fmt::Display for CertificateError {
@@ -76,7 +76,7 @@ impl fmt::Display for CertificateError {
             Self::Untrusted(error) => {
                 write!(f, "the certificate does not lead to the roots that came with it: {error}")
             }
-            Self::File(error) => write!(f, "{FILE}: {error}"),
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
         }
     }
 }
@@ -160,10 +160,11 @@ impl Certificate {
 
     /// What was kept in the directory, if anything.
     pub(crate) fn load(dir: &Path, identity: &Identity, now: SystemTime) -> Result<Option<Self>, CertificateError> {
-        let text = match std::fs::read(dir.join(FILE)) {
+        let path = dir.join(FILE);
+        let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(CertificateError::File(error)),
+            Err(error) => return Err(CertificateError::File(path, error)),
         };
         let parts = serde_json::from_slice(&text).map_err(|error| CertificateError::Malformed(error.to_string()))?;
         Self::check(parts, identity, now).map(Some)
@@ -171,7 +172,7 @@ impl Certificate {
 
     /// Keeps it in the directory, whole or not at all, for its owner's eyes only.
     pub(crate) fn save(&self, dir: &Path) -> Result<(), CertificateError> {
-        let text = serde_json::to_vec(&self.parts).map_err(|error| CertificateError::File(error.into()))?;
+        let text = serde_json::to_vec(&self.parts).map_err(|error| CertificateError::Malformed(error.to_string()))?;
         let (place, beside) = (dir.join(FILE), dir.join(format!("{FILE}.{}.tmp", std::process::id())));
         let written = (|| {
             std::fs::create_dir_all(dir)?;
@@ -181,7 +182,7 @@ impl Certificate {
             file.sync_all()?;
             std::fs::rename(&beside, &place)
         })();
-        written.map_err(CertificateError::File)
+        written.map_err(|error| CertificateError::File(place, error))
     }
 }
 
