@@ -1,8 +1,9 @@
-//! One control plane and our proxy, a route that must never fail, and what the control plane says of its input.
+//! One control plane, our proxy and stock Envoy if it is installed, a route that must never fail through either, and
+//! what the control plane says of its input.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tests::{
     backend::{Backend, Speaks},
     fixture::{ControlPlane, DataPlane},
@@ -27,6 +28,8 @@ pub struct Case {
     pub name: &'static str,
     /// Objects that are there before, in files of their own.
     pub before: Vec<(&'static str, String)>,
+    /// Requests and their status codes once those are in force.
+    pub established: Vec<(Call, u16)>,
     /// The file with the wrong objects.
     pub file: &'static str,
     /// Its wrong content.
@@ -45,9 +48,9 @@ pub struct Case {
 pub struct Bench {
     /// The control plane.
     pub control: ControlPlane,
-    /// Our proxy.
-    pub proxy: DataPlane,
-    load: Load,
+    /// Our proxy is the first.
+    pub planes: Vec<DataPlane>,
+    loads: Vec<Load>,
     probes: usize,
     _backend: Backend,
     /// Where they live.
@@ -55,7 +58,18 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Starts it with both data planes.
     pub async fn start() -> Result<Self> {
+        let mut bench = Self::start_alone().await?;
+        if tests::place::envoy().is_ok() {
+            let envoy = DataPlane::envoy(&bench.place, &bench.control).await?;
+            bench.add(envoy).await?;
+        }
+        Ok(bench)
+    }
+
+    /// Starts it with our proxy alone.
+    pub async fn start_alone() -> Result<Self> {
         let place = Place::take()?;
         let backend = Backend::start("a", place.address(9), Speaks::Http1).await?;
         let objects = place.make("objects")?;
@@ -63,10 +77,18 @@ impl Bench {
         std::fs::write(objects.join("good.yaml"), objects::route("good", "good.example", &[("a", 1)]))?;
         let control = ControlPlane::start(&place, objects::GATEWAY).await?;
         let proxy = DataPlane::windlass(&place, &control).await?;
-        proxy.listening(80).await?;
-        proxy.answers(80, &good(), |answer| answer.status == 200).await?;
-        let load = Load::start(proxy.at(80), good(), 2, Duration::from_millis(5), |answer| answer.status == 200);
-        Ok(Self { control, proxy, load, probes: 0, _backend: backend, place })
+        let mut bench = Self { control, planes: Vec::new(), loads: Vec::new(), probes: 0, _backend: backend, place };
+        bench.add(proxy).await?;
+        Ok(bench)
+    }
+
+    async fn add(&mut self, plane: DataPlane) -> Result<()> {
+        plane.listening(80).await?;
+        plane.answers(80, &good(), |answer| answer.status == 200).await?;
+        let pause = Duration::from_millis(5);
+        self.loads.push(Load::start(plane.at(80), good(), 2, pause, |answer| answer.status == 200));
+        self.planes.push(plane);
+        Ok(())
     }
 
     /// Writes a file of objects.
@@ -74,15 +96,19 @@ impl Bench {
         self.control.write(file, objects)
     }
 
-    /// Waits until a request is answered so.
+    /// Waits until a request is answered so by all data planes.
     pub async fn answers(&self, request: &Call, status: u16) -> Result<()> {
-        let to = self.proxy.at(if request.sni.is_some() { 443 } else { 80 });
-        eventually(&format!("{} {} is answered {status}", request.host, request.path), LIMIT, async || {
-            let answer = call(to, request).await?;
-            ensure!(answer.status == status, "saw {}", answer.status);
-            Ok(())
-        })
-        .await
+        for plane in &self.planes {
+            let to = plane.at(if request.sni.is_some() { 443 } else { 80 });
+            let what = format!("{}: {} {} is answered {status}", plane.name, request.host, request.path);
+            eventually(&what, LIMIT, async || {
+                let answer = call(to, request).await?;
+                ensure!(answer.status == status, "saw {}", answer.status);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Waits until one line of what the control plane says has all of these words.
@@ -138,10 +164,28 @@ impl Bench {
         self.nothing_failed()
     }
 
-    /// One case from beginning to end. The next finds what this one found.
+    /// One case from beginning to end. The next finds what this one found, however this one ends.
     pub async fn check(&mut self, case: &Case) -> Result<()> {
+        let checked = self.play(case).await;
+        // Every file of the case goes, except the Gateway's, which gets back what it had.
+        let written: BTreeSet<&str> =
+            case.before.iter().map(|(file, _)| *file).chain([case.file, case.fix.0]).collect();
+        for file in written {
+            match file {
+                "all.yaml" => self.write(file, objects::GATEWAY)?,
+                file => self.control.remove(file)?,
+            }
+        }
+        self.says_nothing_of(case.file).await?;
+        checked
+    }
+
+    async fn play(&mut self, case: &Case) -> Result<()> {
         for (file, objects) in &case.before {
             self.write(file, objects)?;
+        }
+        for (request, status) in &case.established {
+            self.answers(request, *status).await.context("before it is wrong")?;
         }
         self.write(case.file, &case.bad)?;
         self.says(&case.says).await?;
@@ -154,35 +198,30 @@ impl Bench {
             self.answers(request, *status).await.context("after the fix")?;
         }
         self.says_nothing_of(case.file).await?;
-        self.nothing_failed()?;
-        // Every file of the case goes, except the Gateway's, which gets back what it had.
-        let fixed = [(case.file, ""), (case.fix.0, "")];
-        let mut files: Vec<&str> =
-            case.before.iter().map(|(file, _)| *file).chain(fixed.map(|(file, _)| file)).collect();
-        files.sort_unstable();
-        files.dedup();
-        for file in files {
-            match file {
-                "all.yaml" => self.write(file, objects::GATEWAY)?,
-                file => self.control.remove(file)?,
-            }
+        self.nothing_failed()
+    }
+
+    fn nothing_failed(&self) -> Result<()> {
+        for (load, plane) in self.loads.iter().zip(&self.planes) {
+            let (tally, name) = (load.tally(), plane.name);
+            ensure!(
+                tally.failed == 0,
+                "{name}: {} of {} good requests: {:?}",
+                tally.failed,
+                tally.sent,
+                tally.failures
+            );
         }
         Ok(())
     }
 
-    fn nothing_failed(&self) -> Result<()> {
-        let tally = self.load.tally();
-        ensure!(tally.failed == 0, "{} of {} good requests failed: {:?}", tally.failed, tally.sent, tally.failures);
-        Ok(())
-    }
-
-    /// Nothing has failed, and both programs are still the ones that were started.
+    /// Nothing has failed, and all programs are still the ones that were started.
     pub async fn end(mut self) -> Result<()> {
         self.nothing_failed()?;
-        ensure!(self.control.process.exit().is_none(), "the control plane ended: {}", self.control.process.tail());
-        ensure!(self.proxy.process.exit().is_none(), "the proxy ended: {}", self.proxy.process.tail());
-        ensure!(!self.control.process.output().contains("panicked"), "{}", self.control.process.tail());
-        ensure!(!self.proxy.process.output().contains("panicked"), "{}", self.proxy.process.tail());
+        for process in self.planes.iter_mut().map(|plane| &mut plane.process).chain([&mut self.control.process]) {
+            ensure!(process.exit().is_none(), "ended: {}", process.tail());
+            ensure!(!process.output().contains("panicked"), "{}", process.tail());
+        }
         Ok(())
     }
 }

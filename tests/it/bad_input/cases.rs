@@ -32,6 +32,7 @@ fn case(name: &'static str, bad: String, says: &[&'static str], good: String, he
     Case {
         name,
         before: Vec::new(),
+        established: Vec::new(),
         file: "case.yaml",
         bad,
         says: says.to_vec(),
@@ -66,6 +67,7 @@ fn text() -> Vec<Case> {
         "mended.example",
     );
     spoilt.before = vec![("case.yaml", route("spoilt"))];
+    spoilt.established = vec![(host("spoilt.example"), 200)];
     spoilt.meanwhile = vec![(host("spoilt.example"), 200)];
     spoilt.healed.push((host("spoilt.example"), 404));
 
@@ -77,6 +79,7 @@ fn text() -> Vec<Case> {
         "second.example",
     );
     twice.before = vec![("a-first.yaml", route("twice"))];
+    twice.established = vec![(host("twice.example"), 200)];
     twice.meanwhile = vec![(host("twice.example"), 200), (host("second.example"), 404)];
     twice.healed.push((host("twice.example"), 200));
     vec![
@@ -94,7 +97,7 @@ fn text() -> Vec<Case> {
         case(
             "no kind at all",
             "metadata: {name: x}\n".into(),
-            &["case.yaml", "kind"],
+            &["case.yaml", "apiVersion"],
             route("kindless"),
             "kindless.example",
         ),
@@ -207,6 +210,7 @@ fn secrets() -> Result<Vec<Case>> {
     let mut swapped =
         secure("a good certificate is replaced by garbage", Some(objects::secret("cert", &garbage)), &["cert"]);
     swapped.before.push(("case.yaml", good.clone()));
+    swapped.established = swapped.healed.clone();
     Ok(vec![
         secure("a Secret that is missing", None, &["cert"]),
         secure("a Secret of garbage", Some(objects::secret("cert", &garbage)), &["cert"]),
@@ -224,6 +228,7 @@ fn policies() -> Vec<Case> {
     let good = deny("[{to: [{operation: {paths: [/secret]}}]}]");
     let keeps = |name, bad: String, says: &[&'static str]| Case {
         before: vec![("case.yaml", good.clone())],
+        established: vec![(secret.clone(), 403)],
         meanwhile: vec![(secret.clone(), 403)],
         healed: vec![(secret.clone(), 403)],
         ..case(name, bad, says, good.clone(), "good.example")
