@@ -54,3 +54,28 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_no_loopback_address_is_refused() {
+        for (flag, address, fine) in [
+            ("--admin", "127.0.0.1:0", true),
+            ("--admin", "[::1]:0", true),
+            ("--admin", "0.0.0.0:15014", false),
+            ("--plaintext", "192.0.2.1:15010", false),
+            ("--plaintext", "localhost", false),
+        ] {
+            let parsed = Cli::try_parse_from(["windlass", "xds", "dir", flag, address]);
+            assert_eq!(parsed.is_ok(), fine, "{flag} {address}");
+        }
+    }
+}

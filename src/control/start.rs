@@ -67,12 +67,7 @@ impl fmt::Display for StartError {
             Self::Ca(error) => write!(f, "certificate authority: {error}"),
             Self::Tokens(error) => write!(f, "bootstrap tokens: {error}"),
             Self::Bind { what, address, error } if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "{what}: port {} of {} is in use by another process: stop it, or choose another port",
-                    address.port(),
-                    address.ip()
-                )
+                write!(f, "{what}: {address} is in use by another process: stop that one, or choose another port")
             }
             Self::Bind { what, address, error } => write!(f, "{what}: {address} can't be bound: {error}"),
             Self::Source(error) => error.fmt(f),

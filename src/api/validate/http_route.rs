@@ -21,8 +21,6 @@ pub fn route(check: &mut Check, spec: &HttpRouteSpec) {
                 format!("wanted at most {MAX_MATCHES} matches in all rules, saw {matches}"),
             );
         });
-        let named: Vec<_> = spec.rules.iter().filter(|rule| rule.name.is_some()).collect();
-        check.unique("rules", &named, "names of rules", |rule| rule.name.clone());
     });
 }
 

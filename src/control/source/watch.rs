@@ -19,8 +19,9 @@ use std::{
 
 /// A file that is written is read when its writer closes it, or after this if nobody says that he did.
 const UNCLOSED: Duration = Duration::from_millis(50);
-/// How often everything is looked at, beside what the system tells.
-const RESCAN: Duration = Duration::from_secs(5);
+/// How often everything is looked at, beside what the system tells: it tells when it has lost something, but not of what
+/// happens at the other end of a network file system.
+const RESCAN: Duration = Duration::from_secs(60);
 /// The same where the system tells nothing.
 const POLL: Duration = Duration::from_millis(500);
 /// With more events than this, everything is looked at instead.
