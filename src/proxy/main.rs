@@ -11,9 +11,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The data plane of one Gateway: configuration by xDS, traffic through.
 #[derive(Parser)]
 #[command(name = "windlass-proxy", version)]

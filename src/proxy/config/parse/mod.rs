@@ -81,3 +81,6 @@ pub fn parse(context: &Context, type_url: TypeUrl, name: &Name, body: &[u8]) -> 
         TypeUrl::VirtualHost => Parsed::VirtualHost(route::virtual_host(at, decode(at, body)?, Some(name))?),
     })
 }
+
+#[cfg(test)]
+mod tests;
