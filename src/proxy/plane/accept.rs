@@ -105,3 +105,19 @@ async fn identify(
 fn link(listener: &Listener, conn: Conn, chain: &Arc<FilterChain>, config: &Config) -> Link {
     Link { conn, listener: listener.name.clone(), chain: chain.clone(), seen: Cell::new(config.generation) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_is_small() {
+        // Beside the socket, this is what an idle connection of HTTP/1 costs.
+        let bytes = size(connection);
+        assert!(bytes <= 6 << 10, "{bytes} bytes");
+    }
+}
