@@ -99,6 +99,7 @@ async fn run(
                 if let Some(task) = listeners.remove(&name) {
                     task.abort();
                 }
+                worker.listener_gone();
             }
             Command::Drain(time) => {
                 limit = time;

@@ -80,11 +80,21 @@ async fn is_preface(io: &Io, link: &Link, alarm: &Alarm, scratch: &mut Scratch) 
 
 /// Waits for the first bytes of a request. The connection holds no buffer meanwhile.
 async fn idle(worker: &Worker, link: &Link, io: &Io, alarm: &Alarm) -> Option<Box<Scratch>> {
-    if worker.is_draining() {
-        return None;
+    let deadline = link.chain.http.idle_timeout.map(|idle| Instant::now() + idle);
+    // Whoever is idle is woken when a listener goes, whether it is its own or not.
+    while !worker.is_draining() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        alarm.set_idle(deadline);
+        match alarm.guard(first_bytes(worker, io)).await {
+            Ok(first) => return first,
+            Err(_) if link.is_leaving(worker) => return None,
+            Err(_) => {}
+        }
     }
-    alarm.set_idle(link.chain.http.idle_timeout.map(|idle| Instant::now() + idle));
-    let first = poll_fn(|cx| {
+    None
+}
+
+async fn first_bytes(worker: &Worker, io: &Io) -> Option<Box<Scratch>> {
+    poll_fn(|cx| {
         let mut scratch = worker.lend();
         match io.poll_read(cx, &mut scratch.input) {
             Poll::Ready(Ok(1..)) => Poll::Ready(Some(scratch)),
@@ -97,8 +107,8 @@ async fn idle(worker: &Worker, link: &Link, io: &Io, alarm: &Alarm) -> Option<Bo
                 Poll::Pending
             }
         }
-    });
-    alarm.guard(first).await.ok().flatten()
+    })
+    .await
 }
 
 /// Reads one request and answers it.

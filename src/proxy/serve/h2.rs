@@ -74,7 +74,9 @@ async fn streams(worker: &Rc<Worker>, link: Rc<Link>, alarm: &Alarm, mut connect
                 });
             }
             Ok(_) => return,
-            Err(_) if worker.is_draining() && !leaving => {}
+            Err(_) if !leaving && link.is_leaving(worker) => {}
+            // Woken because some other listener went.
+            Err(_) if idle.is_none_or(|deadline| Instant::now() < deadline) => {}
             Err(_) if open.get() == 0 && leaving => return,
             Err(_) if open.get() == 0 => {
                 connection.graceful_shutdown();

@@ -28,9 +28,12 @@ fn listeners_come_and_go_without_harm_to_others() {
     assert!(setup.apply().is_empty());
     let other = setup.plane.address("second").unwrap();
     assert!(get(other, "/").ends_with("hello"));
+    let mut idle = Client::new(other);
+    assert!(idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").answer().ends_with("hello"));
     setup.remove(TypeUrl::Listener, "second");
     assert!(setup.apply().is_empty());
     assert_eq!(setup.plane.address("second"), None);
+    assert_eq!(idle.rest(), "", "a connection of the listener that went ends");
     // Workers close in their own time.
     let end = std::time::Instant::now() + PATIENCE;
     while TcpStream::connect(other).is_ok() {

@@ -121,6 +121,11 @@ impl Worker {
         self.timer.fire_idle();
     }
 
+    /// A listener has gone: connections look whether it was theirs.
+    pub(crate) fn listener_gone(&self) {
+        self.timer.fire_idle();
+    }
+
     /// Calls `with` with the date for a `date` field (RFC 9110 5.6.7).
     pub(crate) fn with_date(&self, with: impl FnOnce(&str)) {
         let now = SystemTime::now();
