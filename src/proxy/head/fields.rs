@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Memory beyond this is given back when the fields are cleared.
-const LARGE: usize = 64 << 10;
+pub(super) const LARGE: usize = 64 << 10;
 
 /// A piece of the buffer. Heads are bounded far below 4 GiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub(super) struct Span {
 }
 
 impl Span {
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
     pub(super) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -189,11 +193,6 @@ impl Fields {
         let start = self.text.len() as u32;
         self.text.extend_from_slice(text);
         Span { start, end: self.text.len() as u32 }
-    }
-
-    pub(super) fn push_both(&mut self, first: &[u8], second: &[u8]) -> Span {
-        let start = self.push(first);
-        Span { start: start.start, end: self.push(second).end }
     }
 
     pub(super) fn push_lower(&mut self, text: &[u8]) -> Span {

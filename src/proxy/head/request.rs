@@ -3,7 +3,7 @@
 use super::{
     Fields,
     canonical::{Normalize, is_authority},
-    fields::Span,
+    fields::{LARGE, Span},
 };
 use std::net::IpAddr;
 
@@ -48,6 +48,8 @@ pub enum HeadError {
 /// The head of a request in its canonical form. `host` is not among the fields: see [`Head::authority`].
 #[derive(Clone, Debug, Default)]
 pub struct Head {
+    /// Method, targets, hosts: visible ASCII, or what the client sent in its place.
+    line: String,
     fields: Fields,
     version: Version,
     method: Span,
@@ -67,7 +69,7 @@ pub struct Head {
 impl Head {
     /// The method, case-sensitive.
     pub fn method(&self) -> &str {
-        self.fields.ascii(self.method)
+        &self.line[self.method.range()]
     }
 
     /// The version that the client speaks.
@@ -77,17 +79,17 @@ impl Head {
 
     /// The canonical host, for comparing: lower case, without port and trailing dot. May be empty in HTTP/1.0.
     pub fn host(&self) -> &str {
-        self.fields.ascii(self.host)
+        &self.line[self.host.range()]
     }
 
     /// What is forwarded as `Host`: as the client wrote it, less the port if the configuration strips it.
     pub fn authority(&self) -> &str {
-        self.fields.ascii(self.authority)
+        &self.line[self.authority.range()]
     }
 
     /// The canonical path, without query.
     pub fn path(&self) -> &str {
-        self.fields.ascii(self.target.part(0, self.path_len))
+        &self.line[self.target.part(0, self.path_len).range()]
     }
 
     /// What follows the first `?`, if there is one.
@@ -97,17 +99,17 @@ impl Head {
 
     /// Path and query as forwarded.
     pub fn target(&self) -> &str {
-        self.fields.ascii(self.target)
+        &self.line[self.target.range()]
     }
 
     /// Path and query as the client sent them.
     pub fn sent_target(&self) -> &str {
-        self.fields.ascii(self.sent)
+        &self.line[self.sent.range()]
     }
 
     /// The host as the client sent it.
     pub fn sent_authority(&self) -> &str {
-        self.fields.ascii(self.sent_authority)
+        &self.line[self.sent_authority.range()]
     }
 
     /// `http` or `https`: how the client came.
@@ -137,16 +139,16 @@ impl Head {
 
     /// Replaces path and query; the path ends at the first `?`. Bytes that may not stand in a target are escaped.
     pub fn set_target(&mut self, target: &str) {
-        self.target = self.fields.push(target.as_bytes());
+        self.target = self.push(target);
         self.path_len = target.find('?').unwrap_or(target.len());
     }
 
     /// Replaces the host that is forwarded, and with it the canonical host.
     pub fn set_authority(&mut self, authority: &str) {
-        self.authority = self.fields.push(authority.as_bytes());
+        self.authority = self.push(authority);
         // Most clients write it in lower case already.
         let lower = !authority.bytes().any(|byte| byte.is_ascii_uppercase());
-        self.host = if lower { self.authority } else { self.fields.push_lower(authority.as_bytes()) };
+        self.host = if lower { self.authority } else { self.push(&authority.to_ascii_lowercase()) };
     }
 
     /// Says what the client's address is after trusted hops, and how it came.
@@ -167,7 +169,7 @@ impl Head {
         normalize: &Normalize,
     ) -> Result<(), HeadError> {
         self.version = version;
-        self.method = self.fields.push(method.as_bytes());
+        self.method = self.push(method);
         self.set_target(target);
         self.sent = self.target;
         self.set_authority(host);
@@ -190,7 +192,10 @@ impl Head {
             }
             if let Some(path) = normalize.path(path)? {
                 self.path_len = path.len();
-                self.target = self.fields.push_both(path.as_bytes(), query.as_bytes());
+                let start = self.line.len();
+                self.line.push_str(&path);
+                self.line.push_str(query);
+                self.target = Span::new(start, self.line.len());
             }
         }
         Ok(())
@@ -198,8 +203,16 @@ impl Head {
 
     /// Forgets everything and keeps the memory.
     pub fn clear(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
+        let (mut line, mut fields) = (std::mem::take(&mut self.line), std::mem::take(&mut self.fields));
         fields.clear();
-        *self = Self { fields, ..Self::default() };
+        line.clear();
+        line.shrink_to(LARGE);
+        *self = Self { line, fields, ..Self::default() };
+    }
+
+    fn push(&mut self, text: &str) -> Span {
+        let start = self.line.len();
+        self.line.push_str(text);
+        Span::new(start, self.line.len())
     }
 }

@@ -103,7 +103,8 @@ async fn identify(
 }
 
 fn link(listener: &Listener, conn: Conn, chain: &Arc<FilterChain>, config: &Config) -> Link {
-    Link { conn, listener: listener.name.clone(), chain: chain.clone(), seen: Cell::new(config.generation) }
+    let peer = conn.peer.ip().to_string().into();
+    Link { conn, peer, listener: listener.name.clone(), chain: chain.clone(), seen: Cell::new(config.generation) }
 }
 
 #[cfg(test)]

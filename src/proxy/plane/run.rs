@@ -3,7 +3,7 @@
 use super::{Observers, accept::accept};
 use crate::{
     config::Name,
-    worker::{Outer, Worker},
+    worker::{Outer, Worker, waited},
 };
 use base::tasks::Tasks;
 use rustc_hash::FxHashMap;
@@ -40,7 +40,11 @@ impl Handle {
         let (started, has_started) = std::sync::mpsc::channel();
         let (end, ended) = oneshot::channel();
         base::tasks::thread(format!("worker-{id}"), move || {
-            let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            let runtime = match Builder::new_current_thread()
+                .enable_all()
+                .on_thread_unpark(waited)
+                .build_local(LocalOptions::default())
+            {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started.send(Err(error))),
             };

@@ -16,9 +16,9 @@ use crate::{
     message::Source,
     route::{Selected, rewrite_path},
     upstream::{Active, Group, Target},
+    worker::now,
 };
 use std::{rc::Rc, time::Duration};
-use tokio::time::Instant;
 
 /// What was decided about a request before the first try.
 pub(super) struct Plan<'c> {
@@ -170,7 +170,7 @@ async fn fail(
     responder: &mut Responder<'_>,
     failed: Failed,
 ) -> End {
-    trace.request_read.get_or_insert_with(Instant::now);
+    trace.request_read.get_or_insert_with(now);
     let again = if trace.attempts > 1 { "retried and the latest " } else { "" };
     let broken = |reason: &str| {
         format!("upstream connect error or disconnect/reset before headers. {again}reset reason: {reason}")

@@ -13,7 +13,7 @@ use crate::{
     io::{Alarm, Io},
     log::Flag,
     message::Source,
-    worker::{Scratch, Worker},
+    worker::{Scratch, Worker, now},
 };
 use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
 use tokio::time::Instant;
@@ -69,7 +69,7 @@ async fn is_preface(io: &Io, link: &Link, alarm: &Alarm, scratch: &mut Scratch) 
             return length == PREFACE.len() && data.starts_with(PREFACE);
         }
         let http = &link.chain.http;
-        alarm.set(http.request_headers_timeout.or(http.idle_timeout).map(|timeout| Instant::now() + timeout));
+        alarm.set(http.request_headers_timeout.or(http.idle_timeout).map(|timeout| now() + timeout));
         match alarm.guard(io.read(&mut scratch.input)).await {
             Ok(Ok(1..)) => {}
             // The reader of requests meets the same end.
@@ -80,9 +80,9 @@ async fn is_preface(io: &Io, link: &Link, alarm: &Alarm, scratch: &mut Scratch) 
 
 /// Waits for the first bytes of a request. The connection holds no buffer meanwhile.
 async fn idle(worker: &Worker, link: &Link, io: &Io, alarm: &Alarm) -> Option<Box<Scratch>> {
-    let deadline = link.chain.http.idle_timeout.map(|idle| Instant::now() + idle);
+    let deadline = link.chain.http.idle_timeout.map(|idle| now() + idle);
     // Whoever is idle is woken when a listener goes, whether it is its own or not.
-    while !worker.is_draining() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+    while !worker.is_draining() && deadline.is_none_or(|deadline| now() < deadline) {
         alarm.set_idle(deadline);
         match alarm.guard(first_bytes(worker, io)).await {
             Ok(first) => return first,
@@ -114,7 +114,7 @@ async fn first_bytes(worker: &Worker, io: &Io) -> Option<Box<Scratch>> {
 /// Reads one request and answers it.
 async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scratch: &mut Scratch) -> Next {
     let http = &link.chain.http;
-    let started = Instant::now();
+    let started = now();
     let limits = Limits {
         bytes: http.max_request_headers_bytes,
         fields: http.max_headers,
@@ -222,7 +222,7 @@ async fn refuse(
 /// Reads on for a while after the last answer: closing with unread bytes would reset the connection, and the client
 /// might lose the answer.
 async fn linger(io: &Io, alarm: &Alarm, scratch: &mut Scratch) {
-    alarm.set(Some(Instant::now() + LINGER));
+    alarm.set(Some(now() + LINGER));
     let drain = async {
         io.shutdown().await?;
         let mut left = LINGER_BYTES;

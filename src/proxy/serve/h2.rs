@@ -12,7 +12,7 @@ use crate::{
     io::{Alarm, Prefixed},
     log::Flag,
     message::Source,
-    worker::Worker,
+    worker::{Worker, now},
 };
 use bytes::Bytes;
 use h2::{
@@ -21,7 +21,6 @@ use h2::{
 };
 use http::Request;
 use std::{cell::Cell, rc::Rc};
-use tokio::time::Instant;
 
 /// Streams that a client may reset before we have looked at them, and that we may reset for its errors, before the
 /// connection is closed (CVE-2023-44487 and its kin).
@@ -33,7 +32,7 @@ const MOST_WAITING: usize = 256 << 10;
 pub(super) async fn serve(worker: Rc<Worker>, link: Link, io: Prefixed) {
     let http = &link.chain.http;
     let alarm = worker.timer.alarm();
-    alarm.set(http.request_headers_timeout.or(http.idle_timeout).map(|timeout| Instant::now() + timeout));
+    alarm.set(http.request_headers_timeout.or(http.idle_timeout).map(|timeout| now() + timeout));
     let handshake = Builder::new()
         .initial_window_size(http.initial_stream_window)
         .initial_connection_window_size(http.initial_connection_window)
@@ -56,7 +55,7 @@ async fn streams(worker: &Rc<Worker>, link: Rc<Link>, alarm: &Alarm, mut connect
             connection.graceful_shutdown();
             leaving = true;
         }
-        let idle = link.chain.http.idle_timeout.map(|idle| Instant::now() + idle);
+        let idle = link.chain.http.idle_timeout.map(|idle| now() + idle);
         // Every connection counts as idle for a drain: it is told to leave, and ends with its last stream.
         if leaving {
             alarm.set(idle)
@@ -76,7 +75,7 @@ async fn streams(worker: &Rc<Worker>, link: Rc<Link>, alarm: &Alarm, mut connect
             Ok(_) => return,
             Err(_) if !leaving && link.is_leaving(worker) => {}
             // Woken because some other listener went.
-            Err(_) if idle.is_none_or(|deadline| Instant::now() < deadline) => {}
+            Err(_) if idle.is_none_or(|deadline| now() < deadline) => {}
             Err(_) if open.get() == 0 && leaving => return,
             Err(_) if open.get() == 0 => {
                 connection.graceful_shutdown();
@@ -88,7 +87,7 @@ async fn streams(worker: &Rc<Worker>, link: Rc<Link>, alarm: &Alarm, mut connect
 }
 
 async fn stream(worker: &Rc<Worker>, link: &Link, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-    let started = Instant::now();
+    let started = now();
     let alarm = worker.timer.alarm();
     let mut scratch = worker.lend();
     let (parts, body) = request.into_parts();

@@ -12,6 +12,7 @@ use crate::{
     h1::Length,
     message::{Piece, Source},
     route::Selected,
+    worker::now,
 };
 
 /// An answer of our own.
@@ -86,7 +87,7 @@ pub(super) async fn answer(
         edit_response(table, selected, None, &mut reply.fields);
     }
     prepare::response(reply, x.link, x.worker);
-    x.alarm.set(Some(tokio::time::Instant::now() + std::time::Duration::from_secs(60)));
+    x.alarm.set(Some(now() + std::time::Duration::from_secs(60)));
     let write = async {
         let mut sink = responder.head(x.reply, Length::Exact(local.body.len() as u64))?;
         if !local.body.is_empty() {

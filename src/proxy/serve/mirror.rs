@@ -10,7 +10,7 @@ use crate::{
     head::Head,
     message::{Piece, Sink, Source, copy},
     upstream::Active,
-    worker::Worker,
+    worker::{Worker, now},
 };
 use bytes::Bytes;
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
@@ -115,7 +115,7 @@ async fn send(worker: &Worker, cluster: &Cluster, head: &Head, body: Bytes) -> O
     source.release();
     drop(source);
     if let (Line::H1(connection), true) = (line, keep_alive && scratch.back.is_empty()) {
-        target.give_back(connection, tokio::time::Instant::now());
+        target.give_back(connection, now());
     }
     worker.give_back(scratch);
     Some(())

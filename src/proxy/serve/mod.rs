@@ -26,6 +26,8 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 pub(crate) struct Link {
     /// What is known about the connection.
     pub(crate) conn: Conn,
+    /// The peer's address as `x-forwarded-for` has it.
+    pub(crate) peer: Box<str>,
     /// The name of the listener that accepted it.
     pub(crate) listener: Name,
     /// What serves it.

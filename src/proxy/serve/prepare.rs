@@ -7,7 +7,7 @@ use crate::{
     head::{Fields, Head, Known, Reply},
     worker::Worker,
 };
-use std::{fmt::Write, net::IpAddr};
+use std::net::IpAddr;
 
 /// Prepares a request for policies and routes: hop-by-hop fields go, what strangers may not say goes, and what we know
 /// of the client is written.
@@ -25,7 +25,7 @@ pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bo
     let mut https = link.conn.tls.is_some();
     let client = client_address(fields, peer, http.use_remote_address, http.trusted_hops);
     if http.use_remote_address && !http.skip_xff_append {
-        append_forwarded_for(fields, peer);
+        append_forwarded_for(fields, &link.peer);
     }
     let trusted = !http.use_remote_address || http.trusted_hops > 0;
     match fields.get("x-forwarded-proto") {
@@ -74,57 +74,27 @@ fn client_address(fields: &Fields, peer: IpAddr, use_remote_address: bool, trust
     address.and_then(|text| text.parse().ok()).unwrap_or(peer)
 }
 
-/// Adds the peer to the last `x-forwarded-for`.
-fn append_forwarded_for(fields: &mut Fields, peer: IpAddr) {
-    let mut text = Text::<80>::default();
-    // An address has at most 45 characters.
-    let _ = write!(text, "{peer}");
-    match fields.get("x-forwarded-for") {
-        None => fields.append("x-forwarded-for", text.as_bytes()),
-        Some(_) => {
-            let mut joined: Vec<u8> = fields.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);
-            joined.push(b',');
-            joined.extend_from_slice(text.as_bytes());
-            fields.set("x-forwarded-for", &joined);
-        }
+/// Adds the peer to `x-forwarded-for`.
+fn append_forwarded_for(fields: &mut Fields, peer: &str) {
+    if !fields.contains("x-forwarded-for") {
+        return fields.append("x-forwarded-for", peer.as_bytes());
     }
+    let mut joined: Vec<u8> = fields.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);
+    joined.push(b',');
+    joined.extend_from_slice(peer.as_bytes());
+    fields.set("x-forwarded-for", &joined);
 }
 
 /// A random UUID, version 4.
 fn uuid(worker: &Worker) -> [u8; 36] {
     let bits = (u128::from(worker.random()) << 64) | u128::from(worker.random());
     let bits = bits & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-    let mut out = [b'-'; 36];
-    let places = (0..36).filter(|place| ![8, 13, 18, 23].contains(place));
-    for (digit, place) in places.enumerate() {
-        out[place] = b"0123456789abcdef"[(bits >> (124 - digit * 4)) as usize & 15];
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+    let (mut out, mut at) = ([b'-'; 36], 0);
+    for (index, byte) in bits.to_be_bytes().into_iter().enumerate() {
+        at += usize::from(matches!(index, 4 | 6 | 8 | 10));
+        (out[at], out[at + 1]) = (digit(byte >> 4), digit(byte));
+        at += 2;
     }
     out
-}
-
-/// A short text on the stack.
-struct Text<const N: usize> {
-    bytes: [u8; N],
-    len: usize,
-}
-
-impl<const N: usize> Default for Text<N> {
-    fn default() -> Self {
-        Self { bytes: [0; N], len: 0 }
-    }
-}
-
-impl<const N: usize> Text<N> {
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-impl<const N: usize> Write for Text<N> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.len + text.len();
-        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
 }

@@ -19,7 +19,7 @@ use crate::{
     log::Flag,
     message::{CopyError, Source, SourceError, copy},
     upstream::{Active, ConnectError},
-    worker::Worker,
+    worker::{Worker, now},
 };
 use std::{
     cell::Cell,
@@ -176,7 +176,7 @@ impl<'p, 'c> Talk<'p, 'c> {
                 Ok(Left::Upgraded) => return Ok(tunnel(x, trace, &line, self.idle, source, responder).await),
                 Ok(Left::Complete { reusable }) => {
                     if let (Line::H1(connection), true) = (line, reusable) {
-                        target.give_back(connection, Instant::now());
+                        target.give_back(connection, now());
                     }
                     return Ok(End::Complete);
                 }
@@ -224,8 +224,8 @@ impl<'p, 'c> Talk<'p, 'c> {
         };
         pumping.tell(trace);
         let answer = answer?;
-        let now = Instant::now();
-        trace.answered = Some(now);
+        let answered = now();
+        trace.answered = Some(answered);
         if !last && self.plan.retry.is_some_and(|retry| is_retried_status(retry, x.reply)) {
             return Err(Failed::Status);
         }
@@ -234,7 +234,7 @@ impl<'p, 'c> Talk<'p, 'c> {
             return Err(Failed::Protocol("101 without a request to upgrade".into()));
         }
         self.attempt.set(None);
-        self.touch(x.alarm, now);
+        self.touch(x.alarm, answered);
         self.edit_reply(x.reply, x.link, x.worker);
         trace.status = x.reply.status;
         trace.details = "via_upstream".into();
@@ -249,7 +249,7 @@ impl<'p, 'c> Talk<'p, 'c> {
         let copied = {
             let mut copying = pin!(copy(&mut body, &mut out, |piece| {
                 trace.sent += piece.len() as u64;
-                self.touch(x.alarm, Instant::now());
+                self.touch(x.alarm, now());
             }));
             let race = poll_fn(|cx| match pumping.poll(cx, pump.as_mut()) {
                 Err(failed) => Poll::Ready(Err(Cut::Failed(failed))),
@@ -284,7 +284,7 @@ impl<'p, 'c> Talk<'p, 'c> {
     /// The request is complete: from now on the time of the route and of the try count.
     fn request_complete(&self) {
         self.arrival.set(None);
-        let now = Instant::now();
+        let now = now();
         if self.deadline.get().is_none() {
             self.deadline.set(self.plan.to.timeout.map(|timeout| now + timeout));
         }
@@ -292,7 +292,7 @@ impl<'p, 'c> Talk<'p, 'c> {
     }
 
     fn arm(&self, alarm: &Alarm) {
-        self.touch(alarm, Instant::now());
+        self.touch(alarm, now());
     }
 
     /// Something moved: the idle time starts again.
@@ -303,6 +303,7 @@ impl<'p, 'c> Talk<'p, 'c> {
 
     /// Which deadline it was.
     fn expired(&self) -> Failed {
+        // Not the worker's reading: it may be older than the deadline.
         let now = Instant::now();
         let passed = |deadline: &Cell<Option<Instant>>| deadline.get().is_some_and(|deadline| deadline <= now);
         match () {
@@ -336,7 +337,7 @@ impl<'t, 'p, 'c> Pumping<'t, 'p, 'c> {
     fn moved(&self, piece: &[u8]) {
         self.received.set(self.received.get() + piece.len() as u64);
         self.talk.plan.mirrors.see(piece);
-        self.talk.touch(self.alarm, Instant::now());
+        self.talk.touch(self.alarm, now());
     }
 
     fn poll(
@@ -350,7 +351,7 @@ impl<'t, 'p, 'c> Pumping<'t, 'p, 'c> {
         match pump.poll(cx) {
             Poll::Pending => return Ok(()),
             Poll::Ready(Ok(())) => {
-                self.complete.set(Some(Instant::now()));
+                self.complete.set(Some(now()));
                 self.talk.request_complete();
                 self.talk.arm(self.alarm);
                 self.talk.plan.mirrors.send(self.worker);

@@ -5,6 +5,7 @@ use crate::{
     authz::Explanation,
     head::{Head, Reply},
     log::{Flags, Record},
+    worker::now,
 };
 use std::{
     borrow::Cow,
@@ -75,7 +76,7 @@ impl Trace<'_> {
     pub(super) fn tell(&self, x: &Exchange<'_>) {
         let (head, reply): (&Head, &Reply) = (x.head, x.reply);
         let conn = &x.link.conn;
-        let duration = self.started.elapsed();
+        let duration = now().duration_since(self.started);
         let since_start = |at: Instant| at.duration_since(self.started);
         let rewritten = Some(head.target()).filter(|target| *target != head.sent_target());
         let record = Record {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     h1::Length,
     message::{Sink, Source, copy},
+    worker::now,
 };
 use std::{
     cell::Cell,
@@ -17,7 +18,6 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use tokio::time::Instant;
 
 /// Copies until both ends have closed, one has broken, or nothing has moved for `idle`.
 pub(super) async fn tunnel(
@@ -36,7 +36,7 @@ pub(super) async fn tunnel(
     let (mut to_backend, mut to_client) =
         (Sink::h1(backend, x.out, Length::Close), Sink::h1(client, out, Length::Close));
     let (received, sent) = (Cell::new(trace.received), Cell::new(trace.sent));
-    let touch = || x.alarm.set(idle.map(|idle| Instant::now() + idle));
+    let touch = || x.alarm.set(idle.map(|idle| now() + idle));
     touch();
     let count = |cell: &Cell<u64>, count: usize| {
         cell.set(cell.get() + count as u64);

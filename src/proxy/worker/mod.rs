@@ -1,9 +1,11 @@
 //! A worker: one thread with a runtime, listeners, pools and buffers of its own. Nothing here is shared with another
 //! worker but what is finished: the configuration and the TLS settings.
 
+mod clock;
 mod lend;
 mod permits;
 
+pub(crate) use clock::{now, waited};
 pub(crate) use lend::Scratch;
 
 use crate::{
