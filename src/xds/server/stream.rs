@@ -20,7 +20,7 @@ use tokio_stream::Stream as _;
 use tonic::{Code, Status, Streaming, body::Body};
 use tonic_prost::ProstDecoder;
 
-/// How long routes wait for a client to ask for the endpoints of its new clusters.
+/// How long a stream waits for what may never come: see [`Subscription::expecting`].
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Requests of one stream that are taken before others get their turn.
@@ -123,7 +123,7 @@ struct Live {
     /// The server's end.
     drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// When patience with the client ends.
-    patience: Option<Pin<Box<Sleep>>>,
+    patience: Option<(u64, Pin<Box<Sleep>>)>,
 }
 
 impl<R: Ask> http_body::Body for Stream<R> {
@@ -204,13 +204,14 @@ impl<R: Ask> Stream<R> {
     /// Gives a client time to ask for endpoints, then goes on without.
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let live = &mut self.live;
-        if !live.subscription.is_expecting() {
+        let Some(since) = live.subscription.expecting() else {
             live.patience = None;
             return Poll::Pending;
-        }
-        let patience = live.patience.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        };
+        live.patience.take_if(|(started, _)| *started != since);
+        let (_, patience) = live.patience.get_or_insert_with(|| (since, Box::pin(sleep(PATIENCE))));
         ready!(patience.as_mut().poll(context));
-        tracing::debug!(client = %live.name, "client asks for no endpoints of its new clusters; routes go on without");
+        tracing::debug!(client = %live.name, "client neither asks for what it needs nor warms its clusters; the rest goes on without");
         live.subscription.stop_expecting();
         live.patience = None;
         self.send();

@@ -40,7 +40,8 @@ pub(crate) enum Flavor {
 #[derive(Debug)]
 pub(crate) struct Subscription {
     flavor: Flavor,
-    /// The client warms a changed cluster until it gets its endpoints again (Envoy, envoyproxy/envoy#13009).
+    /// The client warms a changed cluster until it gets its endpoints again, and acknowledges no clusters as long as one
+    /// of them warms (Envoy, envoyproxy/envoy#13009).
     warms: bool,
     target: Arc<Snapshot>,
     watches: [Option<Watch>; TypeUrl::ALL.len()],
@@ -144,16 +145,30 @@ impl Subscription {
         std::mem::take(&mut self.notes).into_iter()
     }
 
-    /// Whether something waits for the client to ask for more: routes for the endpoints of new clusters, removals for
-    /// the types that may name what is removed.
-    pub(crate) fn is_expecting(&self) -> bool {
-        self.expects || self.incomplete
+    /// Whether something waits for the client that may never come: routes for it to ask for the endpoints of new
+    /// clusters, removals for the types that may name what is removed, anything for clusters that it can't warm.
+    /// Says since which response.
+    pub(crate) fn expecting(&self) -> Option<u64> {
+        let since = self.watch(TypeUrl::Cluster).map_or(0, |watch| watch.nonce);
+        (self.expects || self.incomplete || self.is_warming()).then_some(since)
     }
 
-    /// The client asks for no more: nothing waits for it any longer.
+    /// Nothing waits any longer.
     pub(crate) fn stop_expecting(&mut self) {
-        (self.follows, self.expects) = (false, false);
-        self.asks_no_more = true;
+        self.follows &= !self.expects;
+        self.asks_no_more |= self.incomplete;
+        if self.is_warming()
+            && let Some(clusters) = &mut self.watches[TypeUrl::Cluster as usize]
+            && let Some((outstanding, _)) = clusters.acked()
+        {
+            clusters.unanswered = true;
+            self.clusters_acked(&outstanding.before);
+        }
+        self.expect();
+    }
+
+    fn is_warming(&self) -> bool {
+        self.warms && self.watch(TypeUrl::Cluster).is_some_and(|watch| watch.outstanding.is_some())
     }
 
     /// Everything that can be sent now.
@@ -308,15 +323,18 @@ impl Subscription {
         Response { type_url, nonce, generation: self.target.generation, content, removed }
     }
 
-    /// The client will ask for the endpoints of changed clusters again.
+    /// A client that warms changed clusters needs their endpoints again, and acknowledges the clusters only then. State
+    /// of the world: it asks for them; delta: it doesn't.
     fn refresh_endpoints(&mut self, before: &Table, updates: &[Arc<Entry>]) {
-        let sotw = self.flavor == Flavor::Sotw;
-        if let Some(endpoints) =
-            self.watches[TypeUrl::Endpoints as usize].as_mut().filter(|watch| sotw && !watch.wildcard)
-        {
-            let changed = updates.iter().map(|entry| &entry.name).filter(|name| before.contains_key(*name));
-            endpoints.refresh.extend(changed.cloned());
+        let endpoints = &mut self.watches[TypeUrl::Endpoints as usize];
+        let Some(endpoints) = endpoints.as_mut().filter(|watch| self.warms && !watch.wildcard) else { return };
+        let changed = updates.iter().map(|entry| &entry.name).filter(|name| before.contains_key(*name));
+        let changed = changed.filter(|name| endpoints.names.contains(*name)).cloned();
+        match self.flavor {
+            Flavor::Sotw => endpoints.refresh.extend(changed),
+            Flavor::Delta => endpoints.wanted.extend(changed),
         }
+        endpoints.rest = None;
     }
 
     /// An acknowledgement of clusters: their endpoints come next.
@@ -325,7 +343,6 @@ impl Subscription {
         if endpoints.as_ref().map_or(!self.warms, |watch| watch.wildcard) {
             return;
         }
-        let again = self.warms && self.flavor == Flavor::Delta;
         for item in before.diff(&clusters.base) {
             let name = match item {
                 DiffItem::Add(name, _) | DiffItem::Update { new: (name, _), .. } => name,
@@ -334,14 +351,8 @@ impl Subscription {
                     continue;
                 }
             };
-            let covered = endpoints.as_mut().filter(|watch| watch.covers(name));
-            match (is_update(&item), covered) {
-                (true, Some(watch)) if again => {
-                    watch.wanted.insert(name.clone());
-                    watch.rest = None;
-                }
-                (false, None) => drop(self.expected.insert(name.clone())),
-                _ => {}
+            if !is_update(&item) && !endpoints.as_ref().is_some_and(|watch| watch.covers(name)) {
+                self.expected.insert(name.clone());
             }
         }
         self.expect();
@@ -353,6 +364,7 @@ impl Subscription {
         if let Some(reached) = reached.filter(|reached| *reached > self.reported)
             && self.asked_for_all()
             && !self.expects
+            && !self.watches.iter().flatten().any(|watch| watch.unanswered)
         {
             self.reported = reached;
             self.notes.push(Note::Reached(reached));

@@ -31,10 +31,15 @@ impl Subscription {
         self.limit(type_url, asked)?;
         let table = self.target.table(type_url);
         let first = self.watches[type_url as usize].is_none();
+        // An Envoy that comes back and asks for endpoints before clusters is still warming some.
+        let warming = self.warms && type_url == TypeUrl::Endpoints && self.watch(TypeUrl::Cluster).is_none();
         let watch = self.watches[type_url as usize].get_or_insert_default();
         watch.rest = None;
         if first {
             start_delta(watch, table, type_url, request);
+            if warming {
+                watch.wanted.extend(watch.names.iter().cloned());
+            }
             if type_url == TypeUrl::Cluster {
                 // What a client comes back with counts as acknowledged just now.
                 self.clusters_acked(&Table::new());
@@ -93,7 +98,13 @@ impl Subscription {
         let watch = self.watches[type_url as usize].as_mut();
         let answers =
             |watch: &&mut Watch| watch.outstanding.as_ref().is_some_and(|sent| sent.nonce.to_string() == nonce);
-        let Some(watch) = watch.filter(answers) else {
+        let Some(watch) = watch else { return };
+        if std::mem::take(&mut watch.unanswered) && watch.outstanding.is_none() {
+            let error = error.map(|error| Note::Nacked(type_url, Vec::new(), error.message.clone()));
+            self.notes.push(error.unwrap_or(Note::Acked(type_url)));
+            return;
+        }
+        let Some(watch) = Some(watch).filter(answers) else {
             // State of the world repeats the last nonce in every request.
             if self.flavor == Flavor::Delta {
                 self.notes.push(Note::Stale(type_url));

@@ -27,6 +27,8 @@ pub(super) struct Watch {
     pub(super) refresh: BTreeSet<Arc<str>>,
     /// The response that is neither acknowledged nor refused.
     pub(super) outstanding: Option<Outstanding>,
+    /// The client has been given up waiting for: the last response counts as acknowledged, and is not.
+    pub(super) unanswered: bool,
     /// The nonce of the last response, 0 before the first.
     pub(super) nonce: u64,
     /// Versions that the client has refused.
