@@ -74,7 +74,7 @@ pub(super) fn clusters(config: &Config) -> String {
 
 fn sorted<'a, V: 'a>(all: impl Iterator<Item = (&'a Arc<str>, V)>) -> impl Iterator<Item = (&'a Arc<str>, V)> {
     let mut all: Vec<_> = all.collect();
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all.sort_by_key(|(name, _)| *name);
     all.into_iter()
 }
 

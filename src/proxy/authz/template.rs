@@ -23,10 +23,8 @@ impl Template {
         let mut open_ended = false;
         for segment in path.split('/') {
             pattern.push('/');
-            if open_ended {
-                if segment.contains(['*', '{']) {
-                    return Err("** must be the last operator".into());
-                }
+            if open_ended && segment.contains(['*', '{']) {
+                return Err("** must be the last operator".into());
             }
             open_ended |= push_segment(segment, &mut pattern)?;
         }

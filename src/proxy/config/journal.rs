@@ -55,6 +55,9 @@ impl From<io::Error> for JournalError {
     }
 }
 
+/// What is kept, by type in their order, by name.
+pub type Kept = Vec<(TypeUrl, Vec<Update>)>;
+
 /// An open journal. It holds private keys, so nobody else may read it.
 pub struct Journal {
     path: PathBuf,
@@ -87,7 +90,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the system refuses. A damaged file is put aside (`.damaged`), with an error in the log, and a new one begun.
-    pub fn open(dir: &Path) -> io::Result<(Self, Vec<(TypeUrl, Vec<Update>)>)> {
+    pub fn open(dir: &Path) -> io::Result<(Self, Kept)> {
         fs::create_dir_all(dir)?;
         let path = dir.join("configuration");
         match Self::read(&path) {
@@ -103,7 +106,7 @@ impl Journal {
         }
     }
 
-    fn read(path: &Path) -> Result<(Self, Vec<(TypeUrl, Vec<Update>)>), JournalError> {
+    fn read(path: &Path) -> Result<(Self, Kept), JournalError> {
         let mut file = open(path, false)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
@@ -146,7 +149,7 @@ impl Journal {
     }
 
     /// What is in force, in the order of types.
-    fn kept(&self, bytes: &[u8]) -> Option<Vec<(TypeUrl, Vec<Update>)>> {
+    fn kept(&self, bytes: &[u8]) -> Option<Kept> {
         let mut kept = Vec::new();
         for (kind, type_url) in (0u8..).zip(TypeUrl::ALL) {
             let mut updates = Vec::new();
@@ -304,7 +307,7 @@ mod tests {
         Change { type_url: TypeUrl::VirtualHost, name, body: Some(("1", body)) }
     }
 
-    fn hosts(kept: Vec<(TypeUrl, Vec<Update>)>) -> Vec<(String, Vec<u8>)> {
+    fn hosts(kept: Kept) -> Vec<(String, Vec<u8>)> {
         let kept = kept.into_iter().filter(|(type_url, _)| *type_url == TypeUrl::VirtualHost);
         kept.flat_map(|(_, updates)| updates).map(|update| (update.name.to_string(), update.body.to_vec())).collect()
     }

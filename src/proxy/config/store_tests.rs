@@ -24,7 +24,7 @@ fn update(name: &str, message: &impl Message) -> Update {
     Update { name: name.into(), version: "1".into(), body: Bytes::from(message.encode_to_vec()) }
 }
 
-fn any(message: &(impl Message + prost::Name)) -> Any {
+fn any(message: &impl prost::Name) -> Any {
     fn url<M: prost::Name>(_: &M) -> String {
         M::type_url()
     }

@@ -1,6 +1,6 @@
 //! Formats of access logs: parsed once at the door, rendered without looking at the text again.
 
-use super::Record;
+use super::{Record, operator::parse};
 use std::{borrow::Cow, fmt, fmt::Write, net::SocketAddr, sync::Arc, time::Duration, time::SystemTime};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -23,7 +23,7 @@ impl std::error::Error for FormatError {}
 
 /// One command operator of Envoy's, or text between two.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Text(Arc<str>),
     StartTime,
     Method,
@@ -61,7 +61,7 @@ enum Part {
 
 /// Which part of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Address {
+pub(super) enum Address {
     Whole,
     Ip,
     Port,
@@ -73,12 +73,15 @@ pub enum Format {
     /// Text with operators; it ends its line itself.
     Text(Box<[TextPart]>),
     /// One JSON object a line; a value of a single operator keeps its type.
-    Json(Box<[(Arc<str>, JsonValue)]>),
+    Json(JsonFields),
 }
 
 /// A piece of a text format.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextPart(Part);
+pub struct TextPart(pub(super) Part);
+
+/// Keys and values of a JSON format, in the order in which they are written.
+pub type JsonFields = Box<[(Arc<str>, JsonValue)]>;
 
 /// A value of a JSON format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +89,7 @@ pub enum JsonValue {
     /// Text with operators.
     Text(Box<[TextPart]>),
     /// An object.
-    Object(Box<[(Arc<str>, JsonValue)]>),
+    Object(JsonFields),
 }
 
 impl JsonValue {
@@ -335,118 +338,5 @@ fn response_header<'a>(record: &Record<'a>, name: &'a str) -> Option<Cow<'a, str
     match name {
         "x-envoy-upstream-service-time" => record.upstream_time.map(|time| milliseconds(time).to_string().into()),
         name => record.response?.first(name).map(String::from_utf8_lossy),
-    }
-}
-
-fn parse(source: &str) -> Result<Box<[TextPart]>, FormatError> {
-    let mut parts = Vec::new();
-    let mut rest = source;
-    let mut text = String::new();
-    while let Some(start) = rest.find('%') {
-        text.push_str(&rest[..start]);
-        rest = &rest[start + 1..];
-        if let Some(after) = rest.strip_prefix('%') {
-            text.push('%');
-            rest = after;
-            continue;
-        }
-        // The argument of an operator may hold a percent sign: `%START_TIME(%Y)%`.
-        let end = match (rest.find('('), rest.find('%')) {
-            (Some(open), Some(percent)) if open < percent => rest[open..]
-                .find(")")
-                .and_then(|close| rest[open + close..].find('%').map(|percent| open + close + percent)),
-            (_, percent) => percent,
-        };
-        let Some(end) = end else {
-            return Err(FormatError { operator: format!("%{rest}"), reason: "wanted a percent sign that ends it" });
-        };
-        if !text.is_empty() {
-            parts.push(TextPart(Part::Text(std::mem::take(&mut text).into())));
-        }
-        parts.push(TextPart(operator(&rest[..end])?));
-        rest = &rest[end + 1..];
-    }
-    text.push_str(rest);
-    if !text.is_empty() || parts.is_empty() {
-        parts.push(TextPart(Part::Text(text.into())));
-    }
-    Ok(parts.into())
-}
-
-fn operator(source: &str) -> Result<Part, FormatError> {
-    let refuse = |reason| Err(FormatError { operator: format!("%{source}%"), reason });
-    let (head, limit) = match source.rsplit_once(':') {
-        Some((head, digits)) if head.ends_with(')') => match digits.parse() {
-            Ok(limit) => (head, limit),
-            Err(_) => return refuse("wanted a length after the colon"),
-        },
-        _ => (source, usize::MAX),
-    };
-    let (name, argument) = match head.split_once('(') {
-        None => (head, None),
-        Some((name, argument)) => match argument.strip_suffix(')') {
-            Some(argument) => (name, Some(argument)),
-            None => return refuse("wanted a closing bracket"),
-        },
-    };
-    Ok(match (name, argument) {
-        ("REQ" | "REQUEST_HEADER", Some(argument)) => request(argument, limit),
-        ("RESP" | "RESPONSE_HEADER", Some(argument)) => {
-            let (name, otherwise) = names(argument);
-            Part::ResponseHeader { name, otherwise, limit }
-        }
-        ("DYNAMIC_METADATA", Some("windlass:denied")) => Part::Denied,
-        (_, Some(_)) => return refuse("this proxy doesn't know this operator with an argument"),
-        ("START_TIME", None) => Part::StartTime,
-        ("PROTOCOL", None) => Part::Protocol,
-        ("RESPONSE_CODE", None) => Part::Status,
-        ("RESPONSE_FLAGS", None) => Part::Flags,
-        ("RESPONSE_CODE_DETAILS", None) => Part::Details,
-        ("CONNECTION_TERMINATION_DETAILS", None) => Part::ConnectionDetails,
-        ("UPSTREAM_TRANSPORT_FAILURE_REASON", None) => Part::UpstreamFailure,
-        ("BYTES_RECEIVED", None) => Part::BytesReceived,
-        ("BYTES_SENT", None) => Part::BytesSent,
-        ("DURATION", None) => Part::Duration,
-        ("REQUEST_DURATION", None) => Part::RequestDuration,
-        ("RESPONSE_DURATION", None) => Part::ResponseDuration,
-        ("UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS", None) => Part::Upstream,
-        ("UPSTREAM_LOCAL_ADDRESS", None) => Part::UpstreamLocal,
-        ("UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW", None) => Part::Cluster,
-        ("UPSTREAM_REQUEST_ATTEMPT_COUNT", None) => Part::Attempts,
-        ("DOWNSTREAM_LOCAL_ADDRESS", None) => Part::Local(Address::Whole),
-        ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", None) => Part::Local(Address::Ip),
-        ("DOWNSTREAM_LOCAL_PORT", None) => Part::Local(Address::Port),
-        ("DOWNSTREAM_REMOTE_ADDRESS", None) => Part::Remote(Address::Whole),
-        ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", None) => Part::Remote(Address::Ip),
-        ("DOWNSTREAM_REMOTE_PORT", None) => Part::Remote(Address::Port),
-        ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", None) => Part::Peer(Address::Whole),
-        ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", None) => Part::Peer(Address::Ip),
-        ("REQUESTED_SERVER_NAME", None) => Part::ServerName,
-        ("DOWNSTREAM_TLS_VERSION", None) => Part::TlsVersion,
-        ("DOWNSTREAM_TLS_CIPHER", None) => Part::TlsCipher,
-        ("DOWNSTREAM_PEER_URI_SAN", None) => Part::PeerUri,
-        ("ROUTE_NAME", None) => Part::Route,
-        ("VIRTUAL_HOST_NAME", None) => Part::VirtualHost,
-        _ => return refuse("this proxy doesn't know this operator"),
-    })
-}
-
-fn names(argument: &str) -> (Arc<str>, Option<Arc<str>>) {
-    let lower = argument.to_ascii_lowercase();
-    match lower.split_once('?') {
-        None => (lower.into(), None),
-        Some((name, otherwise)) => (name.into(), Some(otherwise.into())),
-    }
-}
-
-fn request(argument: &str, limit: usize) -> Part {
-    let (name, otherwise) = names(argument);
-    match (&*name, otherwise.as_deref()) {
-        (":method", _) if limit == usize::MAX => Part::Method,
-        (":authority", _) if limit == usize::MAX => Part::Authority,
-        (":scheme", _) if limit == usize::MAX => Part::Scheme,
-        (":path", _) if limit == usize::MAX => Part::Path { original: false },
-        ("x-envoy-original-path", Some(":path")) if limit == usize::MAX => Part::Path { original: true },
-        _ => Part::RequestHeader { name, otherwise, limit },
     }
 }

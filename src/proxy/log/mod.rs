@@ -2,10 +2,11 @@
 
 mod flags;
 mod format;
+mod operator;
 mod record;
 mod writer;
 
 pub use flags::{Flag, Flags};
-pub use format::{Format, FormatError, JsonValue};
+pub use format::{Format, FormatError, JsonFields, JsonValue};
 pub use record::{Lookup, Record};
 pub use writer::{Lines, Sinks, Writer};

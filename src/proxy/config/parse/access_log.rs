@@ -3,7 +3,7 @@
 use super::at::{At, Fault, take};
 use crate::{
     config::{AccessLog, LogSink},
-    log::{Format, JsonValue},
+    log::{Format, JsonFields, JsonValue},
 };
 use proto::envoy::{
     envoy::{
@@ -100,7 +100,7 @@ fn json(at: &At<'_>, fields: Struct) -> Result<Format, Fault> {
 }
 
 /// Keys in order: a map has none of its own.
-fn object(at: &At<'_>, fields: Struct) -> Result<Box<[(Arc<str>, JsonValue)]>, Fault> {
+fn object(at: &At<'_>, fields: Struct) -> Result<JsonFields, Fault> {
     let mut fields: Vec<_> = fields.fields.into_iter().collect();
     fields.sort_by(|(one, _), (other, _)| one.cmp(other));
     let fields = fields.into_iter().map(|(key, value)| {

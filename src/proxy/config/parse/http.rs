@@ -42,77 +42,75 @@ const MAX_CONCURRENT_STREAMS: u32 = 1024;
 pub(super) fn manager(at: &At<'_>, message: HttpConnectionManager) -> Result<HttpManager, Fault> {
     // What a connection's last bytes wait for, and which addresses count as internal, this proxy decides itself:
     // every client is a stranger to it.
-    {
-        take!(at, message => HttpConnectionManager {
-            codec_type, stat_prefix, http_filters, common_http_protocol_options, http_protocol_options,
-            http2_protocol_options, server_name, server_header_transformation, max_request_headers_kb,
-            stream_idle_timeout, request_timeout, request_headers_timeout, drain_timeout, access_log,
-            use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
-            preserve_external_request_id, forward_client_cert_details, upgrade_configs, normalize_path,
-            merge_slashes, path_with_escaped_slashes_action, strip_trailing_host_dot, route_specifier,
-            strip_port_mode,
-        }
-        moot {
-            delayed_close_timeout, internal_address_config, http1_safe_max_connection_duration,
-            drain_timeout_jitter, stream_flush_timeout, stream_error_on_invalid_http_message,
-            set_current_client_cert_details, add_proxy_protocol_connection_state, append_local_overload,
-            access_log_options,
-        }
-        refuse {
-            add_user_agent, tracing, http3_protocol_options, scheme_header_transformation,
-            access_log_flush_interval, flush_access_log_on_new_request, original_ip_detection_extensions,
-            early_header_mutation_extensions, always_set_request_id_in_response, forward_client_cert_matcher,
-            proxy_100_continue, represent_ipv4_remote_address_as_ipv4_mapped_ipv6, request_id_extension,
-            local_reply_config, strip_matching_host_port, path_normalization_options, proxy_status_config,
-            typed_header_validation_config, append_x_forwarded_port, forward_proto_config,
-        });
-        let connection = connection(&at.field("common_http_protocol_options"), common_http_protocol_options)?;
-        let accept_http_10 = http1(&at.field("http_protocol_options"), http_protocol_options)?;
-        let http2 = http2(&at.field("http2_protocol_options"), http2_protocol_options)?;
-        let at_logs = at.field("access_log");
-        let logs = access_log.into_iter().enumerate();
-        let logs = logs.map(|(index, log)| access_log::access_log(&at_logs.index(index), log));
-        let escaped_slashes = escaped_slashes(at, path_with_escaped_slashes_action)?;
-        let strip_port = matches!(strip_port_mode, Some(StripPortMode::StripAnyHostPort(true)));
-        let (filters, suppress_envoy_headers) = filters(at, http_filters)?;
-        Ok(HttpManager {
-            suppress_envoy_headers,
-            stat_prefix: at.name(&stat_prefix),
-            codec: codec(at, codec_type)?,
-            routes: routes(at, route_specifier)?,
-            filters,
-            access_logs: logs.collect::<Result<_, _>>()?,
-            normalize: Normalize {
-                dot_segments: flag(normalize_path).unwrap_or(false),
-                merge_slashes,
-                escaped_slashes,
-                strip_port,
-                strip_trailing_dot: strip_trailing_host_dot,
-            },
-            underscores: connection.underscores,
-            server: server(at, &server_name, server_header_transformation)?,
-            via: (!via.is_empty()).then(|| at.name(&via)),
-            use_remote_address: flag(use_remote_address).unwrap_or(false),
-            trusted_hops: xff_num_trusted_hops,
-            skip_xff_append,
-            generate_request_id: flag(generate_request_id).unwrap_or(true),
-            preserve_request_id: preserve_external_request_id,
-            forward_client_cert: forward_client_cert(at, forward_client_cert_details)?,
-            websocket: websocket(at, upgrade_configs)?,
-            max_request_headers_bytes: number(max_request_headers_kb).unwrap_or(MAX_HEADERS_KIB) as usize * 1024,
-            max_headers: connection.max_headers,
-            idle_timeout: connection.idle_timeout,
-            max_connection_duration: connection.max_duration,
-            stream_idle_timeout: at.limit("stream_idle_timeout", stream_idle_timeout, Some(STREAM_IDLE_TIMEOUT))?,
-            request_timeout: at.limit("request_timeout", request_timeout, None)?,
-            request_headers_timeout: at.limit("request_headers_timeout", request_headers_timeout, None)?,
-            drain_timeout: at.duration("drain_timeout", drain_timeout)?.unwrap_or(DRAIN_TIMEOUT),
-            max_concurrent_streams: http2.max_concurrent_streams,
-            initial_stream_window: http2.stream_window,
-            initial_connection_window: http2.connection_window,
-            accept_http_10,
-        })
+    take!(at, message => HttpConnectionManager {
+        codec_type, stat_prefix, http_filters, common_http_protocol_options, http_protocol_options,
+        http2_protocol_options, server_name, server_header_transformation, max_request_headers_kb,
+        stream_idle_timeout, request_timeout, request_headers_timeout, drain_timeout, access_log,
+        use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
+        preserve_external_request_id, forward_client_cert_details, upgrade_configs, normalize_path,
+        merge_slashes, path_with_escaped_slashes_action, strip_trailing_host_dot, route_specifier,
+        strip_port_mode,
     }
+    moot {
+        delayed_close_timeout, internal_address_config, http1_safe_max_connection_duration,
+        drain_timeout_jitter, stream_flush_timeout, stream_error_on_invalid_http_message,
+        set_current_client_cert_details, add_proxy_protocol_connection_state, append_local_overload,
+        access_log_options,
+    }
+    refuse {
+        add_user_agent, tracing, http3_protocol_options, scheme_header_transformation,
+        access_log_flush_interval, flush_access_log_on_new_request, original_ip_detection_extensions,
+        early_header_mutation_extensions, always_set_request_id_in_response, forward_client_cert_matcher,
+        proxy_100_continue, represent_ipv4_remote_address_as_ipv4_mapped_ipv6, request_id_extension,
+        local_reply_config, strip_matching_host_port, path_normalization_options, proxy_status_config,
+        typed_header_validation_config, append_x_forwarded_port, forward_proto_config,
+    });
+    let connection = connection(&at.field("common_http_protocol_options"), common_http_protocol_options)?;
+    let accept_http_10 = http1(&at.field("http_protocol_options"), http_protocol_options)?;
+    let http2 = http2(&at.field("http2_protocol_options"), http2_protocol_options)?;
+    let at_logs = at.field("access_log");
+    let logs = access_log.into_iter().enumerate();
+    let logs = logs.map(|(index, log)| access_log::access_log(&at_logs.index(index), log));
+    let escaped_slashes = escaped_slashes(at, path_with_escaped_slashes_action)?;
+    let strip_port = matches!(strip_port_mode, Some(StripPortMode::StripAnyHostPort(true)));
+    let (filters, suppress_envoy_headers) = filters(at, http_filters)?;
+    Ok(HttpManager {
+        suppress_envoy_headers,
+        stat_prefix: at.name(&stat_prefix),
+        codec: codec(at, codec_type)?,
+        routes: routes(at, route_specifier)?,
+        filters,
+        access_logs: logs.collect::<Result<_, _>>()?,
+        normalize: Normalize {
+            dot_segments: flag(normalize_path).unwrap_or(false),
+            merge_slashes,
+            escaped_slashes,
+            strip_port,
+            strip_trailing_dot: strip_trailing_host_dot,
+        },
+        underscores: connection.underscores,
+        server: server(at, &server_name, server_header_transformation)?,
+        via: (!via.is_empty()).then(|| at.name(&via)),
+        use_remote_address: flag(use_remote_address).unwrap_or(false),
+        trusted_hops: xff_num_trusted_hops,
+        skip_xff_append,
+        generate_request_id: flag(generate_request_id).unwrap_or(true),
+        preserve_request_id: preserve_external_request_id,
+        forward_client_cert: forward_client_cert(at, forward_client_cert_details)?,
+        websocket: websocket(at, upgrade_configs)?,
+        max_request_headers_bytes: number(max_request_headers_kb).unwrap_or(MAX_HEADERS_KIB) as usize * 1024,
+        max_headers: connection.max_headers,
+        idle_timeout: connection.idle_timeout,
+        max_connection_duration: connection.max_duration,
+        stream_idle_timeout: at.limit("stream_idle_timeout", stream_idle_timeout, Some(STREAM_IDLE_TIMEOUT))?,
+        request_timeout: at.limit("request_timeout", request_timeout, None)?,
+        request_headers_timeout: at.limit("request_headers_timeout", request_headers_timeout, None)?,
+        drain_timeout: at.duration("drain_timeout", drain_timeout)?.unwrap_or(DRAIN_TIMEOUT),
+        max_concurrent_streams: http2.max_concurrent_streams,
+        initial_stream_window: http2.stream_window,
+        initial_connection_window: http2.connection_window,
+        accept_http_10,
+    })
 }
 
 fn codec(at: &At<'_>, value: i32) -> Result<Codec, Fault> {

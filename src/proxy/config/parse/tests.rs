@@ -264,8 +264,7 @@ fn policies() {
     ] {
         check(TypeUrl::Extension, &policy(rbac::Permission { rule }), &wanted);
     }
-    let mut with_condition = rbac::Policy::default();
-    with_condition.condition = Some(Default::default());
+    let with_condition = rbac::Policy { condition: Some(Default::default()), ..Default::default() };
     let rules = rbac::Rbac { policies: [("p".to_owned(), with_condition)].into(), ..Default::default() };
     let filter = Filter { rules: Some(rules), ..Default::default() };
     let message = TypedExtensionConfig { name: "it".into(), typed_config: Some(any(&filter)) };
