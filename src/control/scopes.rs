@@ -1,6 +1,6 @@
 //! Which proxy may see which Gateway's resources.
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use model::{Identity, ObjectKey};
 use proto::{
     Scope,
@@ -16,30 +16,33 @@ use xds::server::Authorize;
 /// Namespace and service account.
 pub type Account = (Arc<str>, Arc<str>);
 
-/// The service accounts of the Gateways' proxies. Cloning shares it.
+/// The service accounts of the Gateways' proxies; unknown until everything was read once. Cloning shares it.
 #[derive(Clone, Default)]
-pub struct Accounts(Arc<ArcSwap<BTreeMap<Account, BTreeSet<ObjectKey>>>>);
+pub struct Accounts(Arc<ArcSwapOption<Known>>);
+
+type Known = BTreeMap<Account, BTreeSet<ObjectKey>>;
 
 impl Accounts {
     /// Takes new states of accounts; one without Gateways is nobody's. Only one caller at a time.
     pub(crate) fn change(&self, changes: impl Iterator<Item = (Account, BTreeSet<ObjectKey>)>) {
+        let known = self.0.load_full();
         let mut changes = changes.peekable();
-        if changes.peek().is_none() {
+        if known.is_some() && changes.peek().is_none() {
             return;
         }
-        let mut accounts = BTreeMap::clone(&self.0.load());
+        let mut accounts = known.map(Arc::unwrap_or_clone).unwrap_or_default();
         for (account, gateways) in changes {
             match gateways.is_empty() {
                 true => accounts.remove(&account),
                 false => accounts.insert(account, gateways),
             };
         }
-        self.0.store(Arc::new(accounts));
+        self.0.store(Some(Arc::new(accounts)));
     }
 
     /// The Gateways of ours, each with its proxies' account.
     pub fn gateways(&self) -> BTreeMap<ObjectKey, Account> {
-        let accounts = self.0.load();
+        let accounts = self.0.load_full().unwrap_or_default();
         let each =
             accounts.iter().flat_map(|(account, gateways)| gateways.iter().map(move |gateway| (gateway, account)));
         each.map(|(gateway, account)| (gateway.clone(), account.clone())).collect()
@@ -74,7 +77,9 @@ impl Scopes {
             let message = format!("node {id:?} says namespace {namespace:?}, its certificate is of {identity}");
             return Err(Status::permission_denied(message));
         }
-        let accounts = self.0.0.load();
+        let Some(accounts) = self.0.0.load_full() else {
+            return Err(Status::unavailable("the configuration is being read: try again"));
+        };
         let gateways = accounts.get(&(identity.namespace.clone(), identity.service_account.clone()));
         let mut gateways = gateways.into_iter().flatten();
         match wanted {
@@ -122,6 +127,9 @@ fn short(text: &str) -> String {
 mod tests {
     use super::*;
     use proto::ads::{Struct, Value};
+    use tonic::Code;
+
+    const G: &str = "spiffe://cluster.local/ns/n/sa/g-c";
 
     fn node(id: &str, gateway: Option<&str>) -> Node {
         let value = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
@@ -140,7 +148,8 @@ mod tests {
         accounts.change(known.into_iter());
         assert_eq!(accounts.gateways().get(&key("g")), Some(&("n".into(), "g-c".into())));
         let authorize = Scopes(accounts);
-        let (g, ab) = ("spiffe://cluster.local/ns/n/sa/g-c", "spiffe://cluster.local/ns/n/sa/a-b-c");
+        assert_eq!(Scopes(Accounts::default()).scope(Some(G), &node("", None)).unwrap_err().code(), Code::Unavailable);
+        let (g, ab) = (G, "spiffe://cluster.local/ns/n/sa/a-b-c");
         let id = "router~127.0.0.1~g.n~n.svc.cluster.local";
         for (peer, node, wanted) in [
             (Some(g), node(id, None), Ok("gateway/n/g")),

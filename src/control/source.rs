@@ -4,7 +4,7 @@ pub mod directory;
 mod files;
 mod watch;
 
-pub use watch::{Watch, watch};
+pub use watch::{TellProblems, Watch, watch};
 
 use api::{Kind, Object, ObjectId, Problem};
 use std::{

@@ -127,27 +127,23 @@ impl Control {
         let ours = Metrics::default();
         ours.register(metrics);
         let publisher = Publisher::default();
-        let board = Board::new(publisher.clone(), ours.clone());
-        let (accounts, objects, inbox) = (Accounts::default(), Objects::default(), Inbox::default());
         let sinks = Sinks {
+            board: Board::new(publisher.clone(), ours.clone()),
             publisher: publisher.clone(),
-            board: board.clone(),
-            accounts: accounts.clone(),
-            objects: objects.clone(),
+            accounts: Accounts::default(),
+            objects: Objects::default(),
             metrics: ours.clone(),
         };
+        let Sinks { board, accounts, objects, .. } = sinks.clone();
+        let inbox = Inbox::default();
         let first = readiness.barrier("configuration");
         let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
         base::tasks::thread("engine", move || pipeline.run(&work, first)).map_err(StartError::Thread)?;
-
-        let (seen, counts, told) = (objects.clone(), ours.clone(), board.clone());
-        let tell = Box::new(move |problems: Vec<api::Problem>| {
-            counts.problems(problems.len());
-            seen.set_problems(problems);
-            told.change();
-        });
-        let files = inbox.clone();
-        let watch = source::watch(paths, follow, files, tell).map_err(StartError::Source)?;
+        let tell = tell(objects.clone(), ours.clone(), board.clone());
+        let watch = source::watch(paths, follow, inbox.clone(), tell).map_err(|error| {
+            inbox.close();
+            StartError::Source(error)
+        })?;
 
         let scopes = Scopes(accounts.clone());
         let ads = Ads::new(publisher.clone(), scopes, board.clone(), Limits::default(), metrics);
@@ -182,6 +178,15 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.inbox.close();
     }
+}
+
+/// Who hears of problems in what was read.
+fn tell(objects: Objects, metrics: Metrics, board: Board) -> source::TellProblems {
+    Box::new(move |problems| {
+        metrics.problems(problems.len());
+        objects.set_problems(problems);
+        board.change();
+    })
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -67,14 +67,14 @@ async fn a_directory_is_told_object_by_object() -> Result<()> {
     let directory = place.make("objects")?;
     std::fs::write(directory.join("gateway.yaml"), GATEWAY)?;
     let process = start(&place, &[&directory.display().to_string()])?;
-    prints(&process, "Gateway default/gw       ok      Accepted, Programmed; 1 listeners, 0 routes").await?;
+    prints(&process, "Gateway default/gw      ok      Accepted, Programmed; 1 listeners, 0 routes").await?;
 
     let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec:\n  \
                  parentRefs: [{name: gw}]\n  rules:\n  - backendRefs: [{name: missing, port: 80}]\n";
     std::fs::write(directory.join("route.yaml"), route)?;
     prints(&process, "+ HTTPRoute default/r   error   on default/gw: ResolvedRefs=False (BackendNotFound)").await?;
     std::fs::write(directory.join("route.yaml"), route.replace("port: 80", "port: eighty"))?;
-    prints(&process, "route.yaml:7:36: HTTPRoute default/r: spec.rules[0].backendRefs[0].port: wanted").await?;
+    prints(&process, "route.yaml:7:35: HTTPRoute default/r: spec.rules[0].backendRefs[0].port: wanted").await?;
     std::fs::remove_file(directory.join("route.yaml"))?;
     prints(&process, "- HTTPRoute default/r").await?;
     Ok(())

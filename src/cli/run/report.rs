@@ -230,16 +230,18 @@ fn summary(status: &Status) -> String {
 /// What listens where, and what should and doesn't.
 fn listeners(control: &Control, running: &Running, flags: &Gateways) -> Vec<String> {
     let settings = flags.settings();
-    let listener = |listener: Listener| {
-        let Listener { gateway, port, address } = listener;
-        match address {
-            Some(address) => format!("gateway         {gateway} port {port} is on {address}"),
-            None => {
-                let address = SocketAddr::from((settings.bind, settings.bound_port(port)));
-                format!("gateway         {gateway} port {port} is not open: {address} can't be had, the log says why")
-            }
+    let all: Vec<Listener> = running.listeners(control).collect();
+    let listener = |Listener { gateway, port, address }: &Listener| match address {
+        Some(address) => format!("gateway         {gateway} port {port} is on {address}"),
+        None => {
+            let wanted = SocketAddr::from((settings.bind, settings.bound_port(*port)));
+            let owner = match all.iter().find(|other| other.address == Some(wanted)) {
+                Some(other) => format!("Gateway {} has it", other.gateway),
+                None => "another process has it, or the log says what".to_owned(),
+            };
+            format!("gateway         {gateway} port {port} is not open: it would be on {wanted}, but {owner}")
         }
     };
     let page = |(gateway, address)| format!("gateway         {gateway} has its admin page on http://{address}/");
-    running.listeners(control).map(listener).chain(running.admin_pages().map(page)).collect()
+    all.iter().map(listener).chain(running.admin_pages().map(page)).collect()
 }
