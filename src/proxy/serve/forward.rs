@@ -97,8 +97,10 @@ fn edit(
     edit_request(table, selected, weighted, x.head.fields_mut());
     if let Some(rewrite) = &to.path {
         let target = rewrite_path(rewrite, &selected.route.matches, x.head.path(), x.head.query());
-        let original = x.head.target().to_owned();
-        x.head.fields_mut().set("x-envoy-original-path", original.as_bytes());
+        if !x.link.chain.http.suppress_envoy_headers {
+            let original = x.head.target().to_owned();
+            x.head.fields_mut().set("x-envoy-original-path", original.as_bytes());
+        }
         x.head.set_target(&target);
     }
     let host = match weighted.host.as_ref().or(to.host.as_ref()) {
