@@ -70,10 +70,16 @@ impl Inbox {
         if changes.is_empty() {
             return;
         }
+        let is_endpoints = |id: &ObjectId| &*id.kind == Kind::EndpointSlice.as_str();
+        // Endpoints that end together with a change of configuration, as when a Service goes with the route to it, must
+        // not overtake it: routes would still lead to where nobody is.
+        let with_config = changes.keys().any(|id| !is_endpoints(id));
         for (id, object) in changes {
-            let of_kind =
-                if &*id.kind == Kind::EndpointSlice.as_str() { &mut pending.endpoints } else { &mut pending.config };
-            of_kind.insert(id, object);
+            let ahead = is_endpoints(&id) && (object.is_some() || !with_config);
+            let Pending { endpoints, config, .. } = &mut *pending;
+            let (into, other) = if ahead { (endpoints, config) } else { (config, endpoints) };
+            other.remove(&id);
+            into.insert(id, object);
         }
         pending.since.get_or_insert_with(Instant::now);
         drop(pending);
@@ -162,11 +168,20 @@ mod tests {
         inbox.synced();
         assert_eq!(names(inbox.take()), ["EndpointSlice n/b", "HTTPRoute n/a"]);
         inbox.put([(id("HTTPRoute", "a"), None)].into());
-        inbox.put([(id("HTTPRoute", "a"), None), (id("EndpointSlice", "b"), None)].into());
+        inbox.put([(id("EndpointSlice", "b"), None)].into());
         assert_eq!(names(inbox.take()), ["EndpointSlice n/b"]);
         assert_eq!(names(inbox.take()), ["HTTPRoute n/a"]);
         inbox.close();
         assert!(inbox.take().is_none());
+    }
+
+    #[test]
+    fn endpoints_do_not_end_before_the_configuration_that_leads_to_them() {
+        let inbox = Inbox::default();
+        inbox.synced();
+        assert!(names(inbox.take()).is_empty());
+        inbox.put([(id("HTTPRoute", "a"), None), (id("EndpointSlice", "b"), None)].into());
+        assert_eq!(names(inbox.take()), ["EndpointSlice n/b", "HTTPRoute n/a"]);
     }
 
     #[test]

@@ -204,8 +204,8 @@ async fn only_listeners_change_listeners() -> Result<()> {
     story.until(&request, |answer| answer.status == 403).await?;
     story.trio.control.remove("policy.yaml")?;
     story.until(&request, |answer| answer.status == 200).await?;
-    let backend = Backend::start("b2", story.place.address(9), Speaks::Http1).await?;
-    story.write_endpoints("b", &[backend])?;
+    let running = [Backend::start("b2", story.place.address(9), Speaks::Http1).await?];
+    story.write_endpoints("b", &running)?;
     story.until(&request, |answer| answer.backend() == Some("b2")).await?;
     assert_eq!(story.listeners().await?, before, "routes, certificates, policies and endpoints are no listeners");
     Ok(())
@@ -213,13 +213,14 @@ async fn only_listeners_change_listeners() -> Result<()> {
 
 #[tokio::test]
 async fn what_changes_nothing_sends_nothing() -> Result<()> {
-    let route = objects::route("web", "a.example", &[("a", 1)]);
+    let other = objects::route("other", "b.example", &[("b", 1)]);
+    let route = objects::route("web", "a.example", &[("a", 1)]) + &other;
     let mut story = Story::begin(&["a", "b"], &route).await?;
     let request = Call::get("a.example", "/");
     story.until(&request, |answer| answer.status == 200).await?;
     let before = story.sent().await?;
     let labelled = route.replace("namespace: default,", "namespace: default, labels: {x: y}, annotations: {a: b},");
-    let documents: Vec<_> = route.split("---\n").filter(|text| !text.is_empty()).rev().collect();
+    let documents: Vec<_> = route.rsplit("---\n").filter(|text| !text.is_empty()).collect();
     for text in [labelled, route.clone(), format!("# a comment\n{route}"), documents.join("---\n")] {
         story.write(&text)?;
         story.seen_by_source().await?;
