@@ -117,34 +117,10 @@ impl Pipeline {
 
 /// One edit of an input table.
 fn edit(batch: &mut Batch, inputs: &resolve::Inputs, id: ObjectId, object: Option<Object>) {
-    let key = ObjectKey::new(id.namespace, id.name);
+    // Sources give only objects of known kinds.
+    let Some(kind) = Kind::ALL.iter().copied().find(|kind| kind.as_str() == &*id.kind) else { return };
     match object {
-        Some(Object::Namespace(object)) => batch.set(&inputs.namespaces, key, object),
-        Some(Object::GatewayClass(object)) => batch.set(&inputs.gateway_classes, key, object),
-        Some(Object::Gateway(object)) => batch.set(&inputs.gateways, key, object),
-        Some(Object::HttpRoute(object)) => batch.set(&inputs.http_routes, key, object),
-        Some(Object::ReferenceGrant(object)) => batch.set(&inputs.reference_grants, key, object),
-        Some(Object::Service(object)) => batch.set(&inputs.services, key, object),
-        Some(Object::EndpointSlice(object)) => batch.set(&inputs.endpoint_slices, key, object),
-        Some(Object::Secret(object)) => batch.set(&inputs.secrets, key, object),
-        Some(Object::AuthorizationPolicy(object)) => batch.set(&inputs.authorization_policies, key, object),
-        None => remove(batch, inputs, &id.kind, key),
-    }
-}
-
-fn remove(batch: &mut Batch, inputs: &resolve::Inputs, kind: &Arc<str>, key: ObjectKey) {
-    let kind = Kind::ALL.iter().copied().find(|known| known.as_str() == &**kind);
-    match kind {
-        Some(Kind::Namespace) => batch.remove(&inputs.namespaces, key),
-        Some(Kind::GatewayClass) => batch.remove(&inputs.gateway_classes, key),
-        Some(Kind::Gateway) => batch.remove(&inputs.gateways, key),
-        Some(Kind::HttpRoute) => batch.remove(&inputs.http_routes, key),
-        Some(Kind::ReferenceGrant) => batch.remove(&inputs.reference_grants, key),
-        Some(Kind::Service) => batch.remove(&inputs.services, key),
-        Some(Kind::EndpointSlice) => batch.remove(&inputs.endpoint_slices, key),
-        Some(Kind::Secret) => batch.remove(&inputs.secrets, key),
-        Some(Kind::AuthorizationPolicy) => batch.remove(&inputs.authorization_policies, key),
-        // Sources give only objects of known kinds.
-        None => {}
+        Some(object) => inputs.set(batch, object),
+        None => inputs.remove(batch, kind, ObjectKey::new(id.namespace, id.name)),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Envoy refuses a whole RouteConfiguration for one bad expression, so nothing may pass here that RE2 doesn't take.
 
+use crate::status::quoted;
 use regex_syntax::ast::{self, Ast, Visitor, parse::ParserBuilder};
 
 /// Why an expression can't be used.
@@ -9,19 +10,20 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
     if pattern.is_empty() {
         return Err("wanted a regular expression, saw none".into());
     }
+    let shown = quoted(pattern);
     let ast = ParserBuilder::new()
         .nest_limit(100)
         .build()
         .parse(pattern)
-        .map_err(|why| format!("{pattern:?} is no regular expression: {}", why.kind()))?;
+        .map_err(|why| format!("{shown} is no regular expression: {}", why.kind()))?;
     let foreign = ast::visit(&ast, Foreign { budgets: vec![MOST_REPETITIONS] }).err();
     if let Some(foreign) = foreign {
-        return Err(format!("{pattern:?} is no regular expression in RE2 syntax: {foreign}"));
+        return Err(format!("{shown} is no regular expression in RE2 syntax: {foreign}"));
     }
     // Compiles it too: bounds its size, and finds unknown Unicode classes.
     regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().map(drop).map_err(|why| match why {
-        regex::Error::CompiledTooBig(_) => format!("{pattern:?} is too large a regular expression"),
-        _ => format!("{pattern:?} is no regular expression"),
+        regex::Error::CompiledTooBig(_) => format!("{shown} is too large a regular expression"),
+        _ => format!("{shown} is no regular expression"),
     })
 }
 

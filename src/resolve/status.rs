@@ -28,6 +28,14 @@ impl Fault {
     }
 }
 
+/// A text out of an object as messages quote it: cut if it is long, since an API server takes 32 KiB of message.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(100) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+    }
+}
+
 /// A condition that holds unless there is a fault; its reason then is the kind itself.
 fn unless(kind: &'static str, fault: Option<&Fault>) -> Condition {
     match fault {

@@ -1,5 +1,6 @@
 //! Single clauses of a policy: a field with its values and their opposite.
 
+use crate::status::quoted;
 use ipnet::IpNet;
 use model::{PolicyAction, StringMatch, ValueSet};
 use std::{net::IpAddr, sync::Arc};
@@ -66,7 +67,7 @@ pub(super) fn host(text: &str) -> Result<StringMatch, String> {
 pub(super) fn principal(text: &str) -> Result<StringMatch, String> {
     match text.strip_prefix("spiffe://") {
         // It would match nobody, and a DENY policy would be without effect.
-        Some(rest) => Err(format!("leave out spiffe://, write {rest:?}")),
+        Some(rest) => Err(format!("leave out spiffe://, write {}", quoted(rest))),
         None => string(text),
     }
 }
@@ -77,17 +78,17 @@ pub(super) fn path(text: &str) -> Result<StringMatch, String> {
         return string(text);
     }
     let Some(rest) = text.strip_prefix('/') else {
-        return Err(format!("wanted a template that starts with /, saw {text:?}"));
+        return Err(format!("wanted a template that starts with /, saw {}", quoted(text)));
     };
     let mut ended = false;
     for segment in rest.split('/') {
         match segment {
-            _ if ended => return Err(format!("{{**}} must be the last segment, saw {text:?}")),
+            _ if ended => return Err(format!("{{**}} must be the last segment, saw {}", quoted(text))),
             "{*}" => {}
             "{**}" => ended = true,
-            "" => return Err(format!("a template can't have empty segments, saw {text:?}")),
+            "" => return Err(format!("a template can't have empty segments, saw {}", quoted(text))),
             _ if segment.contains(['{', '}', '*']) => {
-                return Err(format!("a segment of a template is {{*}}, {{**}} or a literal, saw {segment:?}"));
+                return Err(format!("a segment of a template is {{*}}, {{**}} or a literal, saw {}", quoted(segment)));
             }
             _ => {}
         }
@@ -99,13 +100,13 @@ pub(super) fn path(text: &str) -> Result<StringMatch, String> {
 pub(super) fn block(text: &str) -> Result<IpNet, String> {
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     let block = text.parse::<IpNet>().or_else(|_| address()).map(|block| block.trunc());
-    block.map_err(|_| format!("wanted an address or a block such as 10.0.0.0/8, saw {text:?}"))
+    block.map_err(|_| format!("wanted an address or a block such as 10.0.0.0/8, saw {}", quoted(text)))
 }
 
 /// A port.
 pub(super) fn port(text: &str) -> Result<u16, String> {
     let port = text.parse().ok().filter(|port| *port > 0);
-    port.ok_or_else(|| format!("wanted a port from 1 to 65535, saw {text:?}"))
+    port.ok_or_else(|| format!("wanted a port from 1 to 65535, saw {}", quoted(text)))
 }
 
 /// A service account: `<namespace>/<name>`, or the name alone in the policy's own namespace.
@@ -117,7 +118,7 @@ pub(super) fn service_account(namespace: &Arc<str>, text: &str) -> Result<(Arc<s
     let is_plain = |part: &str| !part.is_empty() && !part.contains(['/', '*']);
     match is_plain(&namespace) && is_plain(name) {
         true => Ok((namespace, name.into())),
-        false => Err(format!("wanted <namespace>/<service account> without wildcards, saw {text:?}")),
+        false => Err(format!("wanted <namespace>/<service account> without wildcards, saw {}", quoted(text))),
     }
 }
 

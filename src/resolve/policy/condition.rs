@@ -1,6 +1,7 @@
 //! `when` of a policy's rules.
 
 use super::clause::{Never, Reader, block, host, port, principal, service_account, string};
+use crate::status::quoted;
 use model::{ConditionKey, PolicyCondition};
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ fn key(reader: &mut Reader, at: &str, written: &api::Condition) -> Result<Option
         other => match (header(other), claim(other)) {
             (Some(name), _) => ConditionKey::Header(name, reader.set(at, names, values, string)?),
             (_, Some(path)) => ConditionKey::RequestClaim(path, reader.set(at, names, values, string)?),
-            (None, None) => return reader.problem(format!("{at}.key: {other:?} is not known")),
+            (None, None) => return reader.problem(format!("{at}.key: {} is not known", quoted(other))),
         },
     }))
 }

@@ -1,6 +1,7 @@
 //! Filters of HTTPRoute rules and backends.
 
 use super::{matching::is_path, rule::Mistake};
+use crate::status::quoted;
 use api::{HttpPathModifierType, HttpRouteFilter, HttpRouteFilterType};
 use model::{HeaderEdit, HeaderEdits, PathRewrite, Redirect, Rewrite};
 use std::sync::Arc;
@@ -114,7 +115,7 @@ fn check_name(name: &str) -> Result<(), String> {
         }
         "" => Err("is empty".into()),
         _ if name.bytes().all(is_token) => Ok(()),
-        _ => Err(format!("wanted a header's name, saw {name:?}")),
+        _ => Err(format!("wanted a header's name, saw {}", quoted(name))),
     }
 }
 
@@ -155,7 +156,7 @@ fn redirect(written: &api::HttpRequestRedirectFilter) -> Result<Redirect, Mistak
 
 fn path(written: &api::HttpPathModifier) -> Result<PathRewrite, Mistake> {
     let wanted = |field: &str, text: &str| {
-        Mistake::value(format!("{field}: wanted a path that starts with /, without ? and #, saw {text:?}"))
+        Mistake::value(format!("{field}: wanted a path that starts with /, without ? and #, saw {}", quoted(text)))
     };
     match written.kind {
         HttpPathModifierType::ReplaceFullPath => match written.replace_full_path.as_deref() {

@@ -1,7 +1,7 @@
 //! Matches of HTTPRoute rules.
 
 use super::rule::Mistake;
-use crate::regex;
+use crate::{regex, status::quoted};
 use api::{HttpRouteMatch, PathMatchType, ValueMatchType};
 use model::{HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch};
 use std::sync::Arc;
@@ -47,7 +47,8 @@ fn path(path: &api::HttpPathMatch) -> Result<PathMatch, Mistake> {
     }
     if !is_path(text) {
         return Err(Mistake::value(format!(
-            "path.value: wanted a path that starts with /, without ? and #, saw {text:?}"
+            "path.value: wanted a path that starts with /, without ? and #, saw {}",
+            quoted(text)
         )));
     }
     Ok(match path.kind {
