@@ -10,7 +10,11 @@ mod strangers;
 
 use anyhow::{Context, Result, ensure};
 use bench::{Bench, LIMIT, good};
-use std::{fs, os::unix::fs::symlink, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    time::{Duration, SystemTime},
+};
 use tests::{
     http::{Call, call},
     objects,
@@ -161,4 +165,60 @@ async fn a_plug_in_authority_that_does_not_fit_is_refused_by_name() -> Result<()
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_proxy_whose_roots_or_token_lie_says_so_and_heals_when_they_are_mended() -> Result<()> {
+    let bench = Bench::start_alone().await?;
+    let Bench { mut control, place, .. } = bench;
+    let data = place.make("control")?;
+    let (roots, token) = (place.directory().join("roots.pem"), place.directory().join("token"));
+    fs::write(&roots, tests::tls::certificate(&["istiod.istio-system.svc".into()])?.chain)?;
+    fs::write(&token, "garbage")?;
+    let at = std::net::SocketAddr::from((place.address(4), 80 + tests::fixture::PORT_OFFSET));
+    let arguments = format!(
+        "--gateway default/gw --control {} --control-name istiod.istio-system.svc --service-account gw-windlass \
+         --token-file {} --root-cert {} --admin {}:15000 --bind {} --data {} --concurrency 1",
+        place.control(15_012),
+        token.display(),
+        roots.display(),
+        at.ip(),
+        at.ip(),
+        place.make("mtls")?.display()
+    );
+    let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+    let start = || Process::start("mtls", &program("windlass-proxy")?, &arguments, &place.make("logs")?);
+    let mut proxy = start()?;
+    let says = async |proxy: &Process, word: &str| {
+        eventually(&format!("the proxy says {word}"), LIMIT, async || {
+            ensure!(proxy.output().contains(word), "it says:\n{}", proxy.tail());
+            Ok(())
+        })
+        .await
+    };
+    let answers = async |host: &str| {
+        eventually(&format!("{host} is answered"), LIMIT, async || {
+            let answer = call(at, &Call::get(host, "/")).await?;
+            ensure!(answer.status == 200, "{}", answer.status);
+            Ok(())
+        })
+        .await
+    };
+    says(&proxy, "UnknownIssuer").await?;
+    fs::copy(data.join("root-cert.pem"), &roots)?;
+    says(&proxy, "request authenticate failure").await?;
+    let identity = "spiffe://cluster.local/ns/default/sa/gw-windlass".parse()?;
+    let good = ca::BootstrapTokens::open(&data)?.issue(&identity, SystemTime::now() + LIMIT * 20);
+    fs::write(&token, good)?;
+    answers("good.example").await?;
+
+    // From here on there is neither token nor control plane: what was kept on disk must do.
+    fs::remove_file(&token)?;
+    control.process.stop("KILL", LIMIT).await;
+    proxy.stop("KILL", LIMIT).await;
+    proxy = start()?;
+    answers("good.example").await.with_context(|| proxy.tail())?;
+    control.restart().await?;
+    control.write("later.yaml", &objects::route("later", "later.example", &[("a", 1)]))?;
+    answers("later.example").await.with_context(|| proxy.tail())
 }

@@ -195,6 +195,7 @@ async fn a_token_buys_the_first_certificate_and_certificates_the_next() -> Resul
     // From here on the token proves nothing.
     fs::write(&token, "a lie")?;
     running.renewed().await?;
+    fs::remove_file(&token)?;
     running.renewed().await?;
     assert_eq!(running.whoami(authority.whoami).await?, WEB);
     let mut metrics = String::new();

@@ -177,6 +177,8 @@ impl Bench {
             }
         }
         self.says_nothing_of(case.file).await?;
+        // A later edit shows: so the removals have been read, and the next case doesn't look like an edit of this one.
+        self.still_updates().await.context("after the case")?;
         checked
     }
 
