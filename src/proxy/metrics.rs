@@ -4,7 +4,10 @@
 //! routes: what is above it is counted as destination `other`. Each worker counts in cells of its own, so that counting
 //! is a load and a store; a scrape adds the cells up.
 
-use crate::log::{Flags, Record};
+use crate::{
+    authz::Reason,
+    log::{Flags, Record},
+};
 use base::metrics::Registry;
 use prometheus_client::{
     collector::Collector,
@@ -64,8 +67,8 @@ struct RequestKey {
     grpc_status: Option<u8>,
 }
 
-/// Policy, rule, and whether it matched (DENY) or nothing did (ALLOW).
-type DenialKey = (String, String, bool);
+/// Policy, rule, and what decided.
+type DenialKey = (String, String, Reason);
 
 /// The histograms of one destination on one worker.
 #[derive(Debug)]
@@ -147,9 +150,9 @@ impl Traffic {
             None => Default::default(),
         };
         let mut series = self.series();
-        let mut key = (policy, rule, why.matched);
+        let mut key = (policy, rule, why.reason);
         if series.denials.len() >= MOST_COUNTERS && !series.denials.contains_key(&key) {
-            key = (OTHER.into(), String::new(), why.matched);
+            key = (OTHER.into(), String::new(), why.reason);
         }
         // Denials are rare enough to share a cell.
         let cells = series.denials.entry(key).or_default();
@@ -312,8 +315,12 @@ impl Collector for Traffic {
         })?;
         let help = "requests denied by a DENY policy that matched, or by ALLOW policies of which this came nearest";
         let mut family = encoder.encode_descriptor("windlass_authz_denied", help, None, MetricType::Counter)?;
-        for ((policy, rule, matched), cells) in &series.denials {
-            let action = if *matched { "DENY" } else { "ALLOW" };
+        for ((policy, rule, reason), cells) in &series.denials {
+            let action = match reason {
+                Reason::Matched => "DENY",
+                Reason::NoneMatched => "ALLOW",
+                Reason::Missing => "missing",
+            };
             let labels = [("policy", policy.as_str()), ("rule", rule), ("action", action)];
             sum(cells).encode(family.encode_family(&labels)?)?;
         }

@@ -21,6 +21,17 @@ pub struct Clause {
     pub seen: String,
 }
 
+/// What decided a denial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// A DENY policy matched.
+    Matched,
+    /// No ALLOW policy matched.
+    NoneMatched,
+    /// The configuration names policies that have not come.
+    Missing,
+}
+
 /// Why a request was denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
@@ -28,8 +39,8 @@ pub struct Explanation {
     pub policy: Option<PolicyName>,
     /// What kept the nearest ALLOW policy from matching; none for a DENY policy that matched.
     pub clause: Option<Clause>,
-    /// Whether a DENY policy matched.
-    pub matched: bool,
+    /// What decided.
+    pub reason: Reason,
     /// Envoy's `response_code_details`.
     pub details: String,
 }
@@ -69,7 +80,7 @@ impl Explanation {
     /// A DENY policy matched.
     pub(super) fn matched(name: &str) -> Self {
         let details = details(name);
-        Self { policy: Some(PolicyName::parse(name)), clause: None, matched: true, details }
+        Self { policy: Some(PolicyName::parse(name)), clause: None, reason: Reason::Matched, details }
     }
 
     /// No ALLOW policy matched: the one with the fewest clauses that don't hold is named; the first of equals.
@@ -83,7 +94,7 @@ impl Explanation {
         Self {
             policy: nearest.as_ref().map(|(policy, _)| PolicyName::parse(&policy.name)),
             clause: nearest.and_then(|(_, miss)| miss.clause),
-            matched: false,
+            reason: Reason::NoneMatched,
             details: details("none"),
         }
     }
@@ -91,9 +102,9 @@ impl Explanation {
     /// A policy that the configuration names has not arrived, so nothing may pass.
     pub fn missing(name: &str) -> Self {
         Self {
-            policy: Some(PolicyName { policy: format!("{name} (not received)"), rule: None }),
+            policy: Some(PolicyName { policy: name.into(), rule: None }),
             clause: None,
-            matched: true,
+            reason: Reason::Missing,
             details: details("none"),
         }
     }
@@ -106,12 +117,13 @@ fn details(name: &str) -> String {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.policy, &self.clause, self.matched) {
-            (Some(policy), _, true) => write!(f, "DENY policy {policy} matches"),
-            (Some(policy), Some(Clause { field, wanted, seen }), false) => {
+        match (&self.policy, &self.clause, self.reason) {
+            (Some(policy), _, Reason::Missing) => write!(f, "the policies {policy} have not been received"),
+            (Some(policy), _, Reason::Matched) => write!(f, "DENY policy {policy} matches"),
+            (Some(policy), Some(Clause { field, wanted, seen }), Reason::NoneMatched) => {
                 write!(f, "no ALLOW policy matches; nearest is {policy}: {field} wanted {wanted}, saw {seen}")
             }
-            (Some(policy), None, false) => write!(f, "no ALLOW policy matches; nearest is {policy}"),
+            (Some(policy), None, Reason::NoneMatched) => write!(f, "no ALLOW policy matches; nearest is {policy}"),
             (None, ..) => f.write_str("no ALLOW policy matches: there is no rule that could"),
         }
     }

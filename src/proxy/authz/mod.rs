@@ -5,7 +5,7 @@ mod explain;
 mod rule;
 mod template;
 
-pub use explain::{Clause, Explanation, PolicyName};
+pub use explain::{Clause, Explanation, PolicyName, Reason};
 pub use rule::{Effect, Permission, Policy, Principal, Rbac, Rules};
 pub use template::Template;
 
@@ -47,3 +47,6 @@ pub enum Verdict {
     /// Answer 403; the log says why. Boxed: the common case stays small.
     Denied(Box<Explanation>),
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,7 +174,7 @@ mod tests {
     fn a_denial_is_explained_once_and_ends_no_line() {
         let why = Explanation::missing("a\n\"b");
         let record = Record { denied: Some(&why), status: 403, ..Record::default() };
-        let text = "DENY policy a\\n\\\"b (not received) matches";
+        let text = "the policies a\\n\\\"b have not been received";
         assert_eq!(render("%RESPONSE_CODE%\n", &record), format!("403 denied=\"{text}\"\n"));
         assert_eq!(render("\"%DYNAMIC_METADATA(windlass:denied)%\"\n", &record), format!("\"{text}\"\n"));
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     authz::{Explanation, Input, Verdict},
-    config::{Action, Config, HttpFilter, HttpManager, Underscores},
+    config::{Action, Config, HttpFilter, HttpManager, RbacSource, Underscores},
     head::{Fields, Head, Reply},
     io::{Alarm, Buffer},
     log::Flag,
@@ -140,17 +140,14 @@ fn denied(config: &Config, http: &HttpManager, link: &Link, head: &Head) -> Opti
     };
     http.filters.iter().find_map(|filter| {
         let HttpFilter::Rbac(from) = filter;
-        match config.policy(from) {
-            Some(rbac) => match rbac.check(&input) {
+        match (config.policy(from), from) {
+            (Some(rbac), _) => match rbac.check(&input) {
                 Verdict::Allowed => None,
                 Verdict::Denied(why) => Some(why),
             },
-            None => Some(Box::new(Explanation {
-                policy: None,
-                clause: None,
-                matched: false,
-                details: "rbac_policy_missing".into(),
-            })),
+            (None, RbacSource::Named(name)) => Some(Box::new(Explanation::missing(name))),
+            // Not reached: what is written in the listener is there.
+            (None, RbacSource::Inline(_)) => Some(Box::new(Explanation::missing("of the listener"))),
         }
     })
 }
