@@ -72,7 +72,7 @@ pub enum StringMatch {
     Prefix(Arc<str>),
     /// `*abc`
     Suffix(Arc<str>),
-    /// `*`: present and not empty.
+    /// `*`: present and not empty; of a header: present.
     Present,
     /// A path template: `{*}` is one segment, `{**}` any number. Only in `paths`.
     Template(Arc<str>),
@@ -120,7 +120,7 @@ pub struct Condition {
 /// What a condition looks at, with its values in the form that it needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionKey {
-    /// `request.headers[name]`, the name in lower case.
+    /// `request.headers[name]`, the name in lower case. One line that matches is enough.
     Header(Arc<str>, ValueSet<StringMatch>),
     /// `source.ip`
     SourceIp(ValueSet<IpNet>),

@@ -91,7 +91,7 @@ pub enum ValueMatch {
     Regex(Arc<str>),
 }
 
-/// A header that must match. Several lines of one name count as one, joined by a comma.
+/// A header that must match. Of several lines of one name, one that matches is enough.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderMatch {
     /// Lower case.

@@ -157,14 +157,14 @@ fn claims() -> impl Strategy<Value = Option<serde_json::Value>> {
 pub fn request() -> impl Strategy<Value = Request> {
     let address = || select(ADDRESSES).prop_map(|address| address.parse::<IpAddr>().expect("an address"));
     (
-        (select(METHODS), select(HOSTS), select(PATHS), option::of(select(TEXTS)), peer()),
+        (select(METHODS), select(HOSTS), select(PATHS), vec(select(TEXTS), 0..3), peer()),
         (address(), address(), address(), select(PORTS), option::of(select(HOSTS)), claims()),
     )
-        .prop_map(|((method, host, path, header, peer), (direct, remote, local, port, sni, claims))| Request {
+        .prop_map(|((method, host, path, lines, peer), (direct, remote, local, port, sni, claims))| Request {
             method: method.to_owned(),
             host: host.to_owned(),
             path: path.to_owned(),
-            headers: header.iter().map(|value| ("x-a".to_owned(), (*value).to_owned())).collect(),
+            headers: lines.iter().map(|value| ("x-a".to_owned(), (*value).to_owned())).collect(),
             peer,
             direct,
             remote,

@@ -65,7 +65,7 @@ fn compiled(filters: &[Vec<u8>; 2]) -> Vec<proxy::authz::Rbac> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_500, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_emitted_rbac_decides_as_the_policy_is_written(

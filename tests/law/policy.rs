@@ -143,9 +143,14 @@ fn paths(action: PolicyAction, paths: &ValueSet<StringMatch>, path: &str) -> boo
     (paths.any.is_empty() || part(&paths.any, true)) && (paths.none.is_empty() || part(&paths.none, false))
 }
 
+/// One line is enough; to be there is to have a line.
+fn header(wanted: &StringMatch, lines: &[&str]) -> bool {
+    lines.iter().any(|line| *wanted == StringMatch::Present || text(wanted, Some(line)))
+}
+
 fn condition(key: &ConditionKey, request: &Request) -> bool {
     match key {
-        ConditionKey::Header(name, values) => set(values, |one| text(one, request.header(name))),
+        ConditionKey::Header(name, values) => set(values, |one| header(one, &request.lines(name))),
         ConditionKey::SourceIp(values) => set(values, |one| ip(one, request.direct)),
         ConditionKey::RemoteIp(values) => set(values, |one| ip(one, request.remote)),
         ConditionKey::SourceNamespace(values) => set(values, |one| namespace(one, request)),

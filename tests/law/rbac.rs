@@ -85,10 +85,10 @@ fn non_empty<T>(list: &[T]) -> &[T] {
 
 fn header(matcher: &HeaderMatcher, request: &Request) -> bool {
     assert!(!matcher.invert_match && !matcher.treat_missing_header_as_empty);
-    let value = request.header(&matcher.name);
+    let lines = request.lines(&matcher.name);
     match matcher.header_match_specifier.as_ref().expect("a match") {
-        HeaderMatchSpecifier::StringMatch(wanted) => value.is_some_and(|value| string(wanted, value)),
-        HeaderMatchSpecifier::PresentMatch(present) => value.is_some() == *present,
+        HeaderMatchSpecifier::StringMatch(wanted) => lines.iter().any(|line| string(wanted, line)),
+        HeaderMatchSpecifier::PresentMatch(present) => !lines.is_empty() == *present,
         other => panic!("not interpreted: {other:?}"),
     }
 }

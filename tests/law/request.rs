@@ -9,7 +9,7 @@ pub struct Request {
     /// As the client sent it.
     pub host: String,
     pub path: String,
-    /// Names in lower case, one line each.
+    /// Lines, their names in lower case.
     pub headers: Vec<(String, String)>,
     /// The URI in the peer's verified certificate.
     pub peer: Option<String>,
@@ -24,11 +24,12 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    /// The lines of a header.
+    pub fn lines(&self, name: &str) -> Vec<&str> {
         match name {
-            ":method" => Some(&self.method),
-            ":authority" => Some(&self.host),
-            name => self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| &**value),
+            ":method" => vec![&self.method],
+            ":authority" => vec![&self.host],
+            name => self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| &**value).collect(),
         }
     }
 

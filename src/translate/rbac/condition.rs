@@ -42,13 +42,11 @@ pub(super) fn condition(
     }
 }
 
+/// A header matches if one of its lines does (Envoy since 1.39), and `*` if there is any line, empty or not, as in Istio:
+/// a regular expression for what is not empty would not see bytes that are no UTF-8.
 fn header(name: &str, wanted: &StringMatch) -> Permission {
-    match wanted {
-        // Not by a regular expression: bytes that are no UTF-8 would not match it.
-        StringMatch::Present => {
-            let empty = text::header(name, text::string(&StringMatch::Exact("".into())));
-            Permission::and(vec![operation::header(text::header_present(name)), operation::header(empty).not()])
-        }
-        wanted => operation::header(text::header(name, text::string(wanted))),
-    }
+    operation::header(match wanted {
+        StringMatch::Present => text::header_present(name),
+        wanted => text::header(name, text::string(wanted)),
+    })
 }
