@@ -149,7 +149,7 @@ fn mesh(settings: Settings) -> Mesh {
 }
 
 fn name(type_url: TypeUrl, name: &str) -> String {
-    format!("{} {name}", type_url.as_str().rsplit('.').next().unwrap())
+    format!("{} {name}", type_url.as_str().rsplit('.').next().expect("a type"))
 }
 
 impl Mesh {
@@ -169,7 +169,7 @@ impl Mesh {
     }
 
     fn decode<M: Message + Default>(&self, name: &str) -> M {
-        M::decode(self.resources()[name].body.clone()).unwrap()
+        M::decode(self.resources()[name].body.clone()).expect("what was encoded")
     }
 }
 
