@@ -13,6 +13,8 @@
 //! route, what it may need is not removed.
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod law;
 mod nack;
 mod request;
@@ -213,6 +215,12 @@ impl Subscription {
         let mut pending = watch.pending(target.table(type_url));
         if watch.outstanding.is_some() {
             watch.rest = Some(Rest::of(type_url, &pending));
+            return None;
+        }
+        let highest = pending.updates.iter().map(|entry| entry.generation).max();
+        if watch.answer_due && highest >= Some(floor) {
+            // The first answer is whole: a client takes what is missing for removed, or for not there yet.
+            watch.rest = Some(Rest { lowest: highest, ..Rest::of(type_url, &pending) });
             return None;
         }
         let sendable = take_below(&mut pending, floor);
