@@ -189,6 +189,8 @@ struct Connection {
     nonces: BTreeMap<TypeUrl, String>,
     /// Versions that came on this stream and may not come again.
     seen: BTreeSet<(TypeUrl, Arc<str>, u64)>,
+    /// What came with something bad: the server can't know whether the client holds it.
+    doubtful: BTreeSet<(TypeUrl, Arc<str>)>,
     /// How often the client has asked for a name: so often it may come once more.
     again: BTreeMap<(TypeUrl, Arc<str>), u32>,
     reached: u64,
@@ -209,6 +211,7 @@ impl Connection {
             nonces: BTreeMap::new(),
             seen: BTreeSet::new(),
             again: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
             reached: 0,
         };
         connection.ask_all();
@@ -238,6 +241,7 @@ impl Connection {
         self.nonces.clear();
         self.seen.clear();
         self.again.clear();
+        self.doubtful.clear();
         self.reached = 0;
         if self.manner.flavor == Flavor::Sotw {
             // This protocol can't tell a new stream what the client holds: as good as a new client.
@@ -349,10 +353,17 @@ impl Connection {
             .map(|entry| (entry.name.clone(), entry.resource.body.clone(), entry.resource.version_text()))
             .collect();
         if !guilty.is_empty() {
+            let known = self.manner.names_guilty || names.len() == 1;
+            let doubtful = names.iter().filter(|name| !known || !guilty.contains(*name));
+            self.doubtful.extend(doubtful.map(|name| (type_url, name.clone())));
             for entry in &entries {
                 self.seen.remove(&(type_url, entry.name.clone(), entry.resource.version));
             }
         }
+        // What it has turned away from meanwhile it ignores.
+        let turned =
+            |name: &Arc<str>| self.manner.named && type_url == TypeUrl::Endpoints && !self.asked(type_url, name);
+        let accepted: Vec<_> = accepted.into_iter().filter(|(name, ..)| !turned(name)).collect();
         for (name, _, version) in &accepted {
             self.versions.insert((type_url, name.clone()), version.clone());
         }
@@ -360,11 +371,7 @@ impl Connection {
             self.seen.retain(|(of, seen, _)| *of != type_url || seen != name);
             self.versions.remove(&(type_url, name.clone()));
         }
-        // What it has turned away from meanwhile it ignores.
-        let turned =
-            |name: &Arc<str>| self.manner.named && type_url == TypeUrl::Endpoints && !self.asked(type_url, name);
-        let accepted = accepted.into_iter().filter(|(name, ..)| !turned(name));
-        let accepted: Vec<(Arc<str>, Bytes)> = accepted.map(|(name, body, _)| (name, body)).collect();
+        let accepted: Vec<(Arc<str>, Bytes)> = accepted.into_iter().map(|(name, body, _)| (name, body)).collect();
         self.recorder.record(type_url, accepted, guilty.iter().cloned(), removed);
         self.answer(type_url, response.nonce.to_string(), &guilty);
     }
@@ -474,7 +481,7 @@ fn converged(connection: &Connection, world: &World) {
         for entry in target.resources(type_url) {
             let held = connection.recorder.held().get(&(type_url, entry.name.clone()));
             if is_bad(&entry.resource.body) {
-                outdated |= held.is_some();
+                outdated |= held.is_some() || connection.doubtful.contains(&(type_url, entry.name.clone()));
                 continue;
             }
             if type_url == TypeUrl::Endpoints

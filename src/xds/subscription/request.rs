@@ -64,7 +64,8 @@ impl Subscription {
             self.asked_for_endpoints(type_url);
             return Ok(());
         };
-        let is_early = nonce.is_empty() && watch.nonce == 0;
+        // Before the first response any nonce is of an earlier watch.
+        let is_early = watch.nonce == 0;
         if !is_early && *nonce != watch.nonce.to_string() {
             // What it asks for it repeats with its answer to the response that it has not seen.
             self.notes.push(Note::Stale(type_url));
