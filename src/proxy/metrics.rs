@@ -29,6 +29,8 @@ use std::{
 const MOST_COUNTERS: usize = 300;
 /// Destinations that have histograms of their own.
 const MOST_HISTOGRAMS: usize = 12;
+/// Clusters that one worker tells apart: they may come and go for months.
+const MOST_CLUSTERS: usize = 16_384;
 /// Upper bounds of duration buckets, milliseconds.
 const MILLISECONDS: [u32; 12] = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
 /// Upper bounds of size buckets, bytes.
@@ -169,8 +171,11 @@ impl Counters {
         if record.denied.is_some() {
             self.traffic.denied(record);
         }
-        let name = record.cluster.unwrap_or(UNKNOWN);
         let mut clusters = self.clusters.borrow_mut();
+        let mut name = record.cluster.unwrap_or(UNKNOWN);
+        if clusters.len() >= MOST_CLUSTERS && !clusters.contains_key(name) {
+            name = OTHER;
+        }
         let cluster = match clusters.get_mut(name) {
             Some(cluster) => cluster,
             None => {
@@ -194,11 +199,6 @@ impl Counters {
         shapes.duration.record(microseconds.div_ceil(1000));
         shapes.request.record(record.bytes_received);
         shapes.response.record(record.bytes_sent);
-    }
-
-    /// Forgets the cells of clusters that don't exist any more; the series stay until the process ends.
-    pub fn keep(&self, exists: impl Fn(&str) -> bool) {
-        self.clusters.borrow_mut().retain(|name, _| &**name == UNKNOWN || exists(name));
     }
 }
 
