@@ -119,10 +119,7 @@ impl Io {
     pub(crate) fn is_quiet(&self) -> bool {
         let mut inner = self.0.borrow_mut();
         let mut byte = [0];
-        match inner.poll_read(&mut Context::from_waker(std::task::Waker::noop()), &mut ReadBuf::new(&mut byte)) {
-            Poll::Pending => true,
-            Poll::Ready(_) => false,
-        }
+        inner.poll_read(&mut Context::from_waker(std::task::Waker::noop()), &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
     /// Tells the other end that nothing more will come.

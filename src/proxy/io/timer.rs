@@ -137,10 +137,10 @@ impl Queue {
             }
             entry.queued = at;
             self.due.insert((at, key));
-            if self.due.first() == Some(&(at, key)) {
-                if let Some(driver) = self.driver.take() {
-                    driver.wake();
-                }
+            if self.due.first() == Some(&(at, key))
+                && let Some(driver) = self.driver.take()
+            {
+                driver.wake();
             }
         }
     }

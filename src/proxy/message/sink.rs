@@ -74,11 +74,11 @@ impl<'a> Sink<'a> {
 
     /// Writes what waits.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        if let Sink::H1 { io, out, .. } = self {
-            if !out.is_empty() {
-                io.write_all(out, b"", b"").await?;
-                out.clear();
-            }
+        if let Sink::H1 { io, out, .. } = self
+            && !out.is_empty()
+        {
+            io.write_all(out, b"", b"").await?;
+            out.clear();
         }
         Ok(())
     }

@@ -226,13 +226,8 @@ impl<'p, 'c> Talk<'p, 'c> {
         let answer = answer?;
         let answered = now();
         trace.answered = Some(answered);
-        if !last && self.plan.retry.is_some_and(|retry| is_retried_status(retry, x.reply)) {
-            return Err(Failed::Status);
-        }
+        self.check(x.reply, last, x.upgrade && responder.is_h1())?;
         let upgraded = x.reply.status == 101;
-        if upgraded && !(x.upgrade && responder.is_h1()) {
-            return Err(Failed::Protocol("101 without a request to upgrade".into()));
-        }
         self.attempt.set(None);
         self.touch(x.alarm, answered);
         self.edit_reply(x.reply, x.link, x.worker);
@@ -267,6 +262,17 @@ impl<'p, 'c> Talk<'p, 'c> {
         // A byte behind the response would be taken for the next one.
         let reusable = keep_alive && pumping.done.get() && !pumping.broken.get() && x.back.is_empty();
         Ok(Left::Complete { reusable })
+    }
+
+    /// Whether the head of a response is for the client.
+    fn check(&self, reply: &Reply, last: bool, upgrade: bool) -> Result<(), Failed> {
+        if !last && self.plan.retry.is_some_and(|retry| is_retried_status(retry, reply)) {
+            return Err(Failed::Status);
+        }
+        if reply.status == 101 && !upgrade {
+            return Err(Failed::Protocol("101 without a request to upgrade".into()));
+        }
+        Ok(())
     }
 
     fn edit_reply(&self, reply: &mut Reply, link: &Link, worker: &Worker) {

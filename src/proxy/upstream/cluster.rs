@@ -30,10 +30,11 @@ impl Clusters {
     pub(crate) fn group(&self, cluster: &Cluster, endpoints: &Arc<Endpoints>) -> Rc<Group> {
         let mut groups = self.0.borrow_mut();
         let old = groups.get(&cluster.spec.name);
-        if let Some(group) = old {
-            if Arc::ptr_eq(&group.spec, &cluster.spec) && Arc::ptr_eq(&group.endpoints, endpoints) {
-                return group.clone();
-            }
+        if let Some(group) = old
+            && Arc::ptr_eq(&group.spec, &cluster.spec)
+            && Arc::ptr_eq(&group.endpoints, endpoints)
+        {
+            return group.clone();
         }
         let group = Rc::new(Group::new(cluster.spec.clone(), endpoints.clone(), old));
         groups.insert(cluster.spec.name.clone(), group.clone());

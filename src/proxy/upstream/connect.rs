@@ -51,10 +51,10 @@ impl Target {
     /// A handle on the shared HTTP/2 connection, which is made if there is none or the one there was has ended.
     pub(crate) async fn share(&self, spec: &ClusterSpec, tasks: &Tasks) -> Result<SendRequest<Bytes>, ConnectError> {
         let mut shared = self.shared.lock().await;
-        if let Some(sender) = &*shared {
-            if let Ok(sender) = sender.clone().ready().await {
-                return Ok(sender);
-            }
+        if let Some(sender) = &*shared
+            && let Ok(sender) = sender.clone().ready().await
+        {
+            return Ok(sender);
         }
         let io = self.dial(spec).await?;
         let limits = &spec.http2;

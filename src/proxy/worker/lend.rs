@@ -38,6 +38,8 @@ impl Scratch {
 const MOST: usize = 512;
 const MOST_LARGE: usize = 32;
 
+// Boxed: what is lent moves about as one pointer, and stays small in a connection's task.
+#[allow(clippy::vec_box)]
 #[derive(Default)]
 pub(super) struct Pool(RefCell<(Vec<Box<Scratch>>, usize)>);
 

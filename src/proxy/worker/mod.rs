@@ -55,6 +55,8 @@ pub(crate) struct Worker {
     /// TLS settings, shared by all workers.
     pub(crate) tls: Arc<Settings>,
     source: Shared,
+    /// Counted once more here, without atomics, as every request holds it.
+    #[allow(clippy::redundant_allocation)]
     current: RefCell<Rc<Arc<Config>>>,
     lent: lend::Pool,
     random: Cell<u64>,
@@ -84,6 +86,7 @@ impl Worker {
     }
 
     /// The configuration of this moment: held for one request, it doesn't change under it.
+    #[allow(clippy::redundant_allocation)]
     pub(crate) fn config(&self) -> Rc<Arc<Config>> {
         let mut current = self.current.borrow_mut();
         if self.source.is_newer(&current) {
