@@ -1,5 +1,7 @@
 //! Server and client over loopback, as processes use them.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use base::tasks::Tasks;
 use bytes::Bytes;
 use proto::ads::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;

@@ -1,5 +1,7 @@
 //! First messages of strangers: refused with a code, never a panic, never more than is allowed.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
