@@ -38,7 +38,9 @@ impl Door {
     }
 
     fn look(&self) {
-        if self.store.is_complete() && !self.complete.send_replace(true) {
+        // Once complete, always: it isn't asked again, for it looks at every cluster.
+        if !*self.complete.borrow() && self.store.is_complete() {
+            self.complete.send_replace(true);
             tracing::info!("the first full configuration is in force");
         }
     }

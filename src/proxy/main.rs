@@ -33,7 +33,7 @@ struct Flags {
     /// The name in the control plane's certificate; default: the host of --control.
     #[arg(long, value_name = "NAME")]
     control_name: Option<String>,
-    /// Our service account, in the Gateway's namespace; default: <gateway>-istio.
+    /// Our service account, in the Gateway's namespace; default: `<gateway>-istio`.
     #[arg(long, value_name = "NAME")]
     service_account: Option<String>,
     /// The trust domain of our identity.
