@@ -46,7 +46,8 @@ const IMPURE_WORDS: [&str; 12] = [
 const SPAWNS: [&str; 8] = [
     "tokio::spawn",
     "task::spawn",
-    "spawn_local(",
+    // `Tasks::spawn_local` is base's own; the word for others is above, and this.
+    "LocalSet",
     "spawn_blocking(",
     "thread::spawn",
     "thread::Builder",

@@ -107,14 +107,16 @@ async fn a_backend_that_speaks_http2_gets_streams_of_one_connection() {
     let request = Request::post("http://a.test/").header("te", "trailers").body(()).unwrap();
     let (status, text) = ask(client, request, &[b"ping"]).await;
     assert_eq!((status, text.as_str()), (200, "ping{\"grpc-status\": \"0\"}"));
-    let old = tokio::task::spawn_blocking(move || {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    base::tasks::thread("client", move || {
         let mut client = super::client::Client::new(address);
         let texts = ["one", "two"].map(|text| {
             client.send(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n{text}")).answer()
         });
-        texts.map(|text| text.contains(" 200 OK\r\n"))
-    });
-    assert_eq!(old.await.unwrap(), [true, true]);
+        tell.send(texts.map(|text| text.contains(" 200 OK\r\n")))
+    })
+    .unwrap();
+    assert_eq!(told.await.unwrap(), [true, true]);
     // One for each worker that was asked, at most.
     assert!(connections.load(std::sync::atomic::Ordering::SeqCst) <= 2);
 }
