@@ -14,10 +14,11 @@ use std::{collections::BTreeMap, path::Path};
 /// The objects of all golden cases: they share a few names, so that they replace, resolve and contradict each other.
 fn vocabulary() -> Vec<Object> {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/cases");
-    let mut files: Vec<_> = std::fs::read_dir(cases).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = std::fs::read_dir(cases).expect("the golden cases");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a golden case").path()).collect();
     files.sort();
-    let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
-    texts.flat_map(|text| objects(text.split("# ==== expected").next().unwrap())).collect()
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).expect("a golden case"));
+    texts.flat_map(|text| objects(text.split("# ==== expected").next().unwrap_or_default())).collect()
 }
 
 fn objects(yaml: &str) -> Vec<Object> {
