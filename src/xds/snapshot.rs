@@ -75,6 +75,8 @@ pub(crate) type Table = OrdMap<Arc<str>, Slot>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Published {
     pub(crate) table: Table,
+    /// The last generation that changed the table.
+    pub(crate) newest: u64,
     forms: Arc<Forms>,
 }
 
@@ -116,6 +118,7 @@ impl Published {
             }
         };
         if changed {
+            self.newest = generation;
             self.forms = Arc::default();
         }
         changed

@@ -210,6 +210,9 @@ impl Subscription {
         if watch.rest.is_some_and(|rest| watch.outstanding.is_some() || !can_go(rest)) {
             return None;
         }
+        if watch.is_blank() {
+            return self.send_whole(type_url, floor);
+        }
         // What is asked for while its removal is to come is answered by the removal, in its turn.
         watch.wanted.retain(|name| target.table(type_url).contains_key(name) || !watch.base.contains_key(name));
         let mut pending = watch.pending(target.table(type_url));
@@ -226,6 +229,24 @@ impl Subscription {
         let sendable = take_below(&mut pending, floor);
         watch.rest = Some(Rest::of(type_url, &pending));
         self.send(type_url, sendable, &pending, floor)
+    }
+
+    /// Answers a client that wants everything and has nothing, without looking at each resource.
+    fn send_whole(&mut self, type_url: TypeUrl, floor: u64) -> Option<Response> {
+        let target = self.target.clone();
+        let watch = self.watches[type_url as usize].as_mut()?;
+        let published = target.published(type_url);
+        let gates = !published.table.is_empty();
+        if gates && published.newest >= floor {
+            watch.rest = Some(Rest { lowest: Some(published.newest), gates, removals: false });
+            return None;
+        }
+        watch.rest = Some(Rest::default());
+        watch.answer_due = false;
+        let before = std::mem::replace(&mut watch.base, published.table.clone());
+        let (told, done) = (target.generation, target.generation);
+        let outstanding = Outstanding { nonce: 0, before, forced: Vec::new(), gates, removes: false, told, done };
+        Some(self.respond(type_url, outstanding, Vec::new(), Vec::new()))
     }
 
     /// Sends updates; `pending` is what has to stay behind.
@@ -315,10 +336,10 @@ impl Subscription {
         let published = self.target.published(type_url);
         let watch = self.watches[type_url as usize].get_or_insert_default();
         let whole_state = self.flavor == Flavor::Sotw && is_whole(type_url);
-        let is_all = if whole_state {
-            watch.wildcard && watch.base.ptr_eq(&published.table)
-        } else {
-            updates.len() == published.table.len()
+        let has_all = watch.wildcard && watch.base.ptr_eq(&published.table);
+        let is_all = match whole_state {
+            true => has_all,
+            false => updates.len() == published.table.len() || (has_all && outstanding.before.is_empty()),
         };
         let content = match () {
             () if is_all && !published.table.is_empty() => Content::Whole(published.clone()),

@@ -161,6 +161,12 @@ impl Watch {
         Vec::new()
     }
 
+    /// The client wants everything and has been told nothing yet.
+    pub(super) fn is_blank(&self) -> bool {
+        let fresh = self.wildcard && self.answer_due && self.base.is_empty() && self.outstanding.is_none();
+        fresh && self.wanted.is_empty() && self.parked.is_empty() && self.suspects.is_empty()
+    }
+
     /// Nothing is to be sent or waited for: the client has exactly the published table.
     pub(super) fn is_settled(&self, target: &Table) -> bool {
         let quiet =
