@@ -33,7 +33,7 @@ struct Flags {
     /// The name in the control plane's certificate; default: the host of --control.
     #[arg(long, value_name = "NAME")]
     control_name: Option<String>,
-    /// Our service account, in the Gateway's namespace; default: `<gateway>-istio`.
+    /// Our service account, in the Gateway's namespace; default: `<gateway>-windlass`.
     #[arg(long, value_name = "NAME")]
     service_account: Option<String>,
     /// The trust domain of our identity.
@@ -81,7 +81,7 @@ impl Flags {
             true => Control::Plaintext(self.control),
             false => {
                 let host = self.control.rsplit_once(':').map_or(&*self.control, |(host, _)| host).to_owned();
-                let account = self.service_account.unwrap_or_else(|| format!("{}-istio", self.gateway.name));
+                let account = self.service_account.unwrap_or_else(|| format!("{}-windlass", self.gateway.name));
                 let certs = certs::Options {
                     ca_address: self.control.clone(),
                     server_name: self.control_name.unwrap_or(host),

@@ -2,6 +2,8 @@
 //! result is what a fresh start with the same objects gives, byte for byte, with any number of threads. And what an edit
 //! costs doesn't depend on how many objects there are.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 #[path = "../golden/pipeline.rs"]
 mod pipeline;
 

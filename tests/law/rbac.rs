@@ -88,7 +88,7 @@ fn header(matcher: &HeaderMatcher, request: &Request) -> bool {
     let lines = request.lines(&matcher.name);
     match matcher.header_match_specifier.as_ref().expect("a match") {
         HeaderMatchSpecifier::StringMatch(wanted) => lines.iter().any(|line| string(wanted, line)),
-        HeaderMatchSpecifier::PresentMatch(present) => !lines.is_empty() == *present,
+        HeaderMatchSpecifier::PresentMatch(present) => lines.is_empty() != *present,
         other => panic!("not interpreted: {other:?}"),
     }
 }
