@@ -99,7 +99,7 @@ impl Setup {
     }
 }
 
-pub(super) fn any(message: &(impl prost::Name)) -> Any {
+pub(super) fn any(message: &impl prost::Name) -> Any {
     Any { type_url: format!("type.googleapis.com/{}", url(message)), value: message.encode_to_vec() }
 }
 
