@@ -73,7 +73,7 @@ async fn a_new_service_comes_with_its_route() -> Result<()> {
 
 #[tokio::test]
 async fn endpoints_come_and_go() -> Result<()> {
-    let mut story = Story::begin(&[], &objects::route("web", "a.example", &[("web", 1)])).await?;
+    let story = Story::begin(&[], &objects::route("web", "a.example", &[("web", 1)])).await?;
     let mut running: Vec<Backend> = Vec::new();
     let mut load = None;
     for number in 0..8 {
@@ -96,7 +96,7 @@ async fn endpoints_come_and_go() -> Result<()> {
 
 #[tokio::test]
 async fn scaled_to_zero_answers_503_and_back() -> Result<()> {
-    let mut story = Story::begin(&[], &objects::route("web", "a.example", &[("web", 1)])).await?;
+    let story = Story::begin(&[], &objects::route("web", "a.example", &[("web", 1)])).await?;
     let backend = Backend::start("pod", story.place.address(9), Speaks::Http1).await?;
     let running = [backend];
     for _ in 0..3 {
@@ -111,7 +111,7 @@ async fn scaled_to_zero_answers_503_and_back() -> Result<()> {
 #[tokio::test]
 async fn a_certificate_is_swapped_under_load() -> Result<()> {
     let route = objects::route("web", "a.example", &[("a", 1)]);
-    let mut story = Story::begin_tls(&["a"], &route, "a.example").await?;
+    let story = Story::begin_tls(&["a"], &route, "a.example").await?;
     let load = story.load(Call::get("a.example", "/").over_tls("a.example"), ok);
     for _ in 0..4 {
         let next = tls::certificate(&["a.example".into()])?;
