@@ -22,6 +22,9 @@ use tests::process::Usage;
 /// What a target's inputs, each bounded, may add to the process: more is growth without bound.
 const MOST_GROWTH_MIB: f64 = 300.0;
 
+/// One run over one input.
+pub type Run = Box<dyn Fn(&[u8])>;
+
 /// A parser with its properties; it panics if one does not hold.
 pub struct Target {
     /// Its name and that of its directory of seeds.
@@ -29,7 +32,7 @@ pub struct Target {
     /// Seeds that are made rather than kept.
     pub seeds: Vec<Vec<u8>>,
     /// One run.
-    pub run: Box<dyn Fn(&[u8])>,
+    pub run: Run,
 }
 
 fn main() -> ExitCode {

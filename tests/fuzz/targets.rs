@@ -9,8 +9,11 @@ use proxy::{
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::{path::Path, time::Duration, time::SystemTime};
 
+/// Makes a target, with its seeds.
+pub type Make = fn() -> Target;
+
 /// All of them: a name and how it is made.
-pub const ALL: [(&str, fn() -> Target); 8] = [
+pub const ALL: [(&str, Make); 8] = [
     ("manifest", manifest),
     ("csr", csr),
     ("token", token),
