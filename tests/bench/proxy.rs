@@ -130,8 +130,7 @@ fn compare(
         runs[at].iter().map(part).collect()
     };
     let ours = of("windlass", |run| run.per_cpu);
-    let wanted = if http2 { Wanted::Known } else { Wanted::Least(3.0) };
-    for (peer, wanted) in [("envoy", wanted), ("nginx", Wanted::Least(1.0))] {
+    for (peer, wanted) in [("envoy", Wanted::Least(3.0)), ("nginx", Wanted::Least(1.0))] {
         let theirs = of(peer, |run| run.per_cpu);
         table.add(Row::of_rounds(
             &format!("{what}: requests a CPU-s"),
