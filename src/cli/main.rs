@@ -13,9 +13,6 @@ mod xds;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Windlass: an Envoy-compatible control plane with its own proxy, for Gateway API and Istio's policies.
 #[derive(Parser)]
 #[command(name = "windlass", version = control::VERSION, max_term_width = 110)]
