@@ -4,6 +4,7 @@
 //! what follows, the ports serve it, and what the proxies answer becomes part of the statuses.
 
 pub mod admin;
+mod graph;
 mod metrics;
 mod objects;
 mod pipeline;
@@ -13,6 +14,7 @@ pub mod source;
 mod start;
 mod status;
 
+pub use graph::{Effects, Graph};
 pub use metrics::{Metrics, VERSION};
 pub use objects::Objects;
 pub use pipeline::{Pipeline, Sinks};

@@ -1,6 +1,7 @@
 //! Resources at the proxy's door. The seeds are what our own control plane makes of the differential cases: each of
 //! them must be taken as it is.
 
+use control::Graph;
 use proto::TypeUrl;
 use proxy::config::{Context, parse};
 use std::{collections::BTreeSet, path::Path};
@@ -30,24 +31,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 fn translated(yaml: &str) -> Vec<Vec<u8>> {
-    let mut engine = engine::Engine::new();
-    let tables = resolve::declare(&mut engine, resolve::Settings::default());
-    let inputs = translate::Inputs {
-        gateways: tables.gateways,
-        listeners: tables.listeners,
-        virtual_hosts: tables.virtual_hosts,
-        clusters: tables.clusters,
-        endpoints: tables.endpoints,
-        gateway_clusters: tables.gateway_clusters,
-        certificates: tables.certificates,
-        policies: tables.policies,
-    };
-    let outputs = translate::declare(&mut engine, translate::Settings::default(), inputs);
-    let mut batch = engine::Batch::new();
-    for located in api::manifest::read("case.yaml", yaml).objects {
-        set(&mut batch, &tables.inputs, located.object);
-    }
-    engine.commit(batch);
+    let mut graph = Graph::new(resolve::Settings::default(), translate::Settings::default(), 1);
+    let objects = api::manifest::read("case.yaml", yaml).objects.into_iter().map(|located| located.object);
+    graph.commit(objects.map(|object| (object.id(), Some(object))));
     let seed = |(key, resource): (&proto::ResourceKey, std::sync::Arc<proto::Resource>)| {
         let index = TypeUrl::ALL.iter().position(|one| *one == key.type_url).unwrap_or(0);
         let mut seed = vec![index as u8, key.name.len() as u8];
@@ -55,24 +41,7 @@ fn translated(yaml: &str) -> Vec<Vec<u8>> {
         seed.extend_from_slice(&resource.body);
         seed
     };
-    outputs.all(&engine).map(seed).collect()
-}
-
-fn set(batch: &mut engine::Batch, inputs: &resolve::Inputs, object: api::Object) {
-    use api::Object;
-    let id = object.id();
-    let key = model::ObjectKey::new(id.namespace, id.name);
-    match object {
-        Object::Namespace(object) => batch.set(&inputs.namespaces, key, object),
-        Object::GatewayClass(object) => batch.set(&inputs.gateway_classes, key, object),
-        Object::Gateway(object) => batch.set(&inputs.gateways, key, object),
-        Object::HttpRoute(object) => batch.set(&inputs.http_routes, key, object),
-        Object::ReferenceGrant(object) => batch.set(&inputs.reference_grants, key, object),
-        Object::Service(object) => batch.set(&inputs.services, key, object),
-        Object::EndpointSlice(object) => batch.set(&inputs.endpoint_slices, key, object),
-        Object::Secret(object) => batch.set(&inputs.secrets, key, object),
-        Object::AuthorizationPolicy(object) => batch.set(&inputs.authorization_policies, key, object),
-    }
+    graph.resources().map(seed).collect()
 }
 
 fn cut(input: &[u8]) -> Option<(TypeUrl, String, &[u8])> {

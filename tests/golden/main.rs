@@ -89,8 +89,8 @@ fn check_order(edits: &[Edit], wanted: &Results) -> Result<(), String> {
             one_by_one.commit([edit.clone()]);
         }
         same(&one_by_one.results, wanted, &format!("one by one, {threads} threads, order {seed}"))?;
-        for (kind, key, _) in shuffle(edits, seed + 10) {
-            one_by_one.commit([(kind, key, None)]);
+        for (id, _) in shuffle(edits, seed + 10) {
+            one_by_one.commit([(id, None)]);
         }
         same(&one_by_one.results, &Results::default(), &format!("all deleted, {threads} threads, order {seed}"))?;
     }

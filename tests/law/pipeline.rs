@@ -7,8 +7,7 @@
 #[path = "../golden/pipeline.rs"]
 mod pipeline;
 
-use api::{Kind, Object};
-use model::ObjectKey;
+use api::{Object, ObjectId};
 use pipeline::{Edit, Pipeline, put};
 use proptest::{prelude::*, test_runner::TestRunner};
 use std::{collections::BTreeMap, path::Path};
@@ -78,19 +77,19 @@ fn any_way_leads_to_the_same_place() {
     let mut runner = TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() });
     let law = runner.run(&batches, |batches| {
         let mut incremental = [1, 4].map(Pipeline::new);
-        let mut there: BTreeMap<(Kind, ObjectKey), Object> = BTreeMap::new();
+        let mut there: BTreeMap<ObjectId, Object> = BTreeMap::new();
         let words = batches.iter().map(|batch| {
             batch.iter().map(|&(word, is_set)| {
-                let (kind, key, object) = put(words[word].clone());
-                (kind, key, object.filter(|_| is_set))
+                let (id, object) = put(words[word].clone());
+                (id, object.filter(|_| is_set))
             })
         });
         for batch in std::iter::once(base.clone()).chain(words.map(Iterator::collect)) {
             incremental.iter_mut().for_each(|pipeline| pipeline.commit(batch.clone()));
-            for (kind, key, object) in batch {
+            for (id, object) in batch {
                 match object {
-                    Some(object) => there.insert((kind, key), object),
-                    None => there.remove(&(kind, key)),
+                    Some(object) => there.insert(id, object),
+                    None => there.remove(&id),
                 };
             }
         }
