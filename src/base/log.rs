@@ -16,7 +16,9 @@ pub enum Format {
 /// Starts logging for the process. `directives` are those of `RUST_LOG`, which wins if it is set: `info`,
 /// `info,xds=debug`. A second call changes nothing.
 pub fn init(format: Format, directives: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives));
+    // The h2 crate warns of what strangers do, each time: it is theirs to do, and must not fill the log.
+    let quiet = || EnvFilter::new(format!("h2=error,{directives}"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
