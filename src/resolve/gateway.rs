@@ -4,6 +4,7 @@ use crate::{
     Account, Inputs, Settings,
     class::Classes,
     isolation::{Surface, surface},
+    kind::RouteKind,
     status::Fault,
 };
 use api::{FromNamespaces, GATEWAY_GROUP, LabelSelector, SecretObjectReference};
@@ -46,8 +47,8 @@ pub(crate) struct ListenerShape {
     pub(crate) protocol: Option<Protocol>,
     pub(crate) hostname: Hostname,
     pub(crate) allowed: Allowed,
-    /// Whether HTTPRoutes may attach.
-    pub(crate) http_routes: bool,
+    /// The kinds of routes that may attach.
+    pub(crate) kinds: Vec<RouteKind>,
     pub(crate) certificates: Vec<SecretObjectReference>,
     /// Why it isn't accepted.
     pub(crate) fault: Option<Fault>,
@@ -78,7 +79,7 @@ pub(crate) struct Workload {
 impl ListenerShape {
     /// Whether it may be programmed as far as the Gateway alone tells; certificates come on top.
     pub(crate) fn is_sound(&self) -> bool {
-        self.fault.is_none() && self.conflict.is_none() && self.http_routes
+        self.fault.is_none() && self.conflict.is_none() && !self.kinds.is_empty()
     }
 }
 
@@ -163,11 +164,14 @@ fn listener(index: usize, listener: &api::Listener, spec: &api::GatewaySpec, set
         _ => None,
     };
     let kinds = &listener.allowed_routes.kinds;
-    let is_http_route = |kind: &api::RouteGroupKind| kind.group == GATEWAY_GROUP && kind.kind == "HTTPRoute";
-    let unknown = kinds.iter().enumerate().find(|(_, kind)| !is_http_route(kind));
+    let fitting = protocol.map(RouteKind::of).unwrap_or_default();
+    let known = |kind: &api::RouteGroupKind| RouteKind::find(&kind.group, &kind.kind).filter(|k| fitting.contains(k));
+    let unknown = kinds.iter().enumerate().find(|(_, kind)| known(kind).is_none());
     let kinds_fault = unknown.filter(|_| protocol.is_some()).map(|(kind_index, kind)| {
         let field = at(&format!("allowedRoutes.kinds[{kind_index}]"));
-        let what = format!("{field}: wanted HTTPRoute of {GATEWAY_GROUP}, saw {} of {:?}", kind.kind, kind.group);
+        let wanted: Vec<_> = fitting.iter().map(|kind| kind.as_str()).collect();
+        let wanted = wanted.join(" or ");
+        let what = format!("{field}: wanted {wanted} of {GATEWAY_GROUP}, saw {} of {:?}", kind.kind, kind.group);
         Fault::new("InvalidRouteKinds", what)
     });
     let namespaces = &listener.allowed_routes.namespaces;
@@ -182,7 +186,10 @@ fn listener(index: usize, listener: &api::Listener, spec: &api::GatewaySpec, set
             (FromNamespaces::Selector, Some(selector)) => Allowed::Selector(selector.clone()),
             (FromNamespaces::Selector, None) | (FromNamespaces::None, _) => Allowed::None,
         },
-        http_routes: protocol.is_some() && (kinds.is_empty() || kinds.iter().any(is_http_route)),
+        kinds: match &**kinds {
+            [] => fitting.to_vec(),
+            named => fitting.iter().copied().filter(|kind| named.iter().any(|n| known(n) == Some(*kind))).collect(),
+        },
         certificates: listener.tls.as_ref().map(|tls| tls.certificate_refs.clone()).unwrap_or_default(),
         fault: listener_fault(&at, listener, protocol, spec, settings),
         conflict: None,

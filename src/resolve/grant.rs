@@ -1,6 +1,6 @@
 //! ReferenceGrants: which references into another namespace are welcome.
 
-use crate::Inputs;
+use crate::{Inputs, kind::RouteKind};
 use api::GATEWAY_GROUP;
 use engine::{Engine, Table, View};
 use model::ObjectKey;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Referrer {
     Gateway,
-    HttpRoute,
+    Route(RouteKind),
 }
 
 /// Kinds that others refer to.
@@ -40,8 +40,7 @@ fn granted(namespace: &Arc<str>, spec: &api::ReferenceGrantSpec) -> Vec<(GrantKe
     let from = spec.from.iter().filter_map(|from| {
         let kind = match (&*from.group, &*from.kind) {
             (GATEWAY_GROUP, "Gateway") => Referrer::Gateway,
-            (GATEWAY_GROUP, "HTTPRoute") => Referrer::HttpRoute,
-            _ => return None,
+            (group, kind) => Referrer::Route(RouteKind::find(group, kind)?),
         };
         Some((kind, Arc::<str>::from(&*from.namespace)))
     });

@@ -1,6 +1,9 @@
 //! Which host of which route table belongs to which listener: each to the most specific one of its port.
 
-use crate::gateway::{Allowed, GatewayShape, ListenerShape};
+use crate::{
+    gateway::{Allowed, GatewayShape, ListenerShape},
+    kind::RouteKind,
+};
 use model::{Hostname, ObjectKey, Protocol, VirtualHostKey};
 use std::sync::Arc;
 
@@ -17,8 +20,8 @@ pub(crate) struct ListenerSurface {
     pub(crate) port: u16,
     pub(crate) hostname: Hostname,
     pub(crate) allowed: Allowed,
-    /// Whether HTTPRoutes may attach.
-    pub(crate) http_routes: bool,
+    /// The kinds of routes that may attach.
+    pub(crate) kinds: Vec<RouteKind>,
     /// None if it serves nothing: then it only counts its routes.
     serves: Option<Serves>,
 }
@@ -38,7 +41,7 @@ pub(crate) fn surface(shape: &GatewayShape) -> Surface {
         port: listener.port,
         hostname: listener.hostname.clone(),
         allowed: listener.allowed.clone(),
-        http_routes: listener.http_routes,
+        kinds: listener.kinds.clone(),
         serves: sound(listener).then(|| Serves {
             https: listener.protocol == Some(Protocol::Https),
             others: shape

@@ -7,8 +7,8 @@
 //! gateway classes --> classes --+
 //! gateways ---------------------+-> gateways' shapes --> surfaces (what routes see), listeners, workloads
 //! secrets --> certificate verdicts, grants ------------------^ (listeners only)
-//! http routes --> rules (parsed) --> routed (references resolved: services, grants)
-//!             +-> parents (surfaces, namespaces' labels) --> attached routes
+//! routes --------> rules (parsed) --> routed (references resolved: services, grants)
+//!             +-> heads --> parents (surfaces, namespaces' labels) --> attached routes
 //!                                                         +-> fragments --> virtual hosts
 //!                                                         +-> clusters of gateways
 //! services --> clusters --> endpoints (endpoint slices)
@@ -24,6 +24,7 @@ mod gateway;
 mod grant;
 mod inputs;
 mod isolation;
+mod kind;
 mod listener;
 mod parent;
 mod policy;

@@ -4,6 +4,7 @@ use crate::{
     Inputs,
     gateway::{Allowed, Gateways},
     isolation::{ListenerSurface, Surface},
+    kind::{RouteHead, RouteKey},
     route::Routes,
     status::Fault,
 };
@@ -19,7 +20,7 @@ use std::{
 #[derive(Clone, Copy)]
 pub(crate) struct Parents {
     /// By route: what came of each reference to a Gateway of ours. No row without one.
-    pub(crate) parents: Table<ObjectKey, Attachment>,
+    pub(crate) parents: Table<RouteKey, Attachment>,
     /// By listener: how many routes are attached. A table of its own, so that a count reaches statuses only.
     pub(crate) attached: Table<ListenerKey, u32>,
 }
@@ -52,9 +53,9 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, gateways: &Gateways,
         rows.iter().map(|namespace| (key.clone(), namespace.metadata.labels.clone().unwrap_or_default())).collect()
     });
     let (surfaces, verdicts) = (gateways.surfaces, routes.verdicts);
-    let parents = engine.derive("parents", &inputs.http_routes, move |view, key, rows| {
+    let parents = engine.derive("parents", &routes.heads, move |view, key, rows| {
         let fault = view.get(&verdicts, key).and_then(|verdict| verdict.rejected.clone());
-        let attach = |route: &Arc<api::HttpRoute>| attach(view, key, &route.spec, fault.as_ref(), surfaces, labels);
+        let attach = |head: &Arc<RouteHead>| attach(view, key, head, fault.as_ref(), surfaces, labels);
         rows.iter().filter_map(attach).map(|attachment| (key.clone(), attachment)).collect()
     });
     let attachments = engine.derive("attached routes", &parents, |_, _, rows| {
@@ -79,29 +80,25 @@ impl Parent {
 
 fn attach(
     view: &View,
-    route: &ObjectKey,
-    spec: &api::HttpRouteSpec,
+    route: &RouteKey,
+    head: &RouteHead,
     rejected: Option<&Fault>,
     surfaces: Table<ObjectKey, Surface>,
     labels: Labels,
 ) -> Option<Attachment> {
-    let hostnames: Vec<_> = match &*spec.hostnames {
-        [] => vec![Hostname::new(None)],
-        some => some.iter().map(|hostname| Hostname::new(Some(hostname))).collect(),
-    };
     let mut attachment = Attachment { parents: Vec::new(), hosts: BTreeSet::new() };
-    for reference in &spec.parent_refs {
+    for reference in &head.parents {
         if (&*reference.group, &*reference.kind) != (GATEWAY_GROUP, "Gateway") {
             continue;
         }
-        let namespace = reference.namespace.as_deref().map_or_else(|| route.namespace.clone(), Arc::from);
+        let namespace = reference.namespace.as_deref().map_or_else(|| route.object.namespace.clone(), Arc::from);
         let gateway = ObjectKey::new(namespace, &*reference.name);
         // A Gateway that doesn't exist or is another controller's: no business of ours.
         let Some(surface) = view.get(&surfaces, &gateway) else { continue };
-        let taken = listeners(view, route, reference, &gateway, &surface, &hostnames, labels);
+        let taken = listeners(view, route, reference, &gateway, &surface, &head.hostnames, labels);
         let listeners = taken.as_deref().unwrap_or_default();
         for listener in listeners {
-            let hosts = hostnames.iter().filter_map(|hostname| listener.hostname.intersect(hostname));
+            let hosts = head.hostnames.iter().filter_map(|hostname| listener.hostname.intersect(hostname));
             attachment.hosts.extend(hosts.filter_map(|host| listener.virtual_host(&gateway, host)));
         }
         let listeners = listeners.iter().map(|listener| listener.name.clone()).collect();
@@ -114,7 +111,7 @@ fn attach(
 /// The listeners that take a route, or why none does: the last of section, permission and host that failed.
 fn listeners<'a>(
     view: &View,
-    route: &ObjectKey,
+    route: &RouteKey,
     reference: &ParentReference,
     gateway: &ObjectKey,
     surface: &'a Surface,
@@ -132,14 +129,14 @@ fn listeners<'a>(
         return Err(Fault::new("NoMatchingParent", format!("Gateway {gateway} has no listener{section}{port}")));
     }
     let allowed = |listener: &&&ListenerSurface| {
-        listener.http_routes && allows(view, &listener.allowed, gateway, &route.namespace, labels)
+        listener.kinds.contains(&route.kind)
+            && allows(view, &listener.allowed, gateway, &route.object.namespace, labels)
     };
     let allowed: Vec<_> = named.iter().filter(allowed).copied().collect();
     if allowed.is_empty() {
-        let names = names(&named);
+        let (names, kind, namespace) = (names(&named), route.kind.as_str(), &route.object.namespace);
         let what = format!(
-            "spec.listeners[].allowedRoutes of Gateway {gateway} ({names}) lets no HTTPRoute of namespace {} attach",
-            route.namespace
+            "spec.listeners[].allowedRoutes of Gateway {gateway} ({names}) lets no {kind} of namespace {namespace} attach"
         );
         return Err(Fault::new("NotAllowedByListeners", what));
     }

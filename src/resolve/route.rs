@@ -1,4 +1,4 @@
-//! HTTPRoutes: their rules as routes of ours, first by themselves, then with their references followed.
+//! Routes of HTTP: their rules as routes of ours, first by themselves, then with their references followed.
 //!
 //! A rule that is invalid keeps what it matches, as far as that can be understood, and answers it with 500: what it
 //! would have guarded must not fall to a wider rule (Gateway API `HTTPRouteFilter.type`).
@@ -8,19 +8,29 @@ mod filter;
 mod matching;
 mod rule;
 
-use crate::{Inputs, grant::Grants, service::Services, status::Fault};
+use crate::{
+    Inputs,
+    grant::Grants,
+    kind::{RouteHead, RouteKey, RouteKind},
+    service::Services,
+    status::Fault,
+};
 use engine::{Engine, Table};
-use model::{Action, ObjectKey, Redirect, Route};
+use model::{Action, Redirect, Route};
 use rule::{Outcome, Rule};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// The tables of routes.
 #[derive(Clone, Copy)]
 pub(crate) struct Routes {
-    /// By route: whether its rules are valid. Apart, so that an edit of a backend doesn't attach the route anew.
-    pub(crate) verdicts: Table<ObjectKey, Verdict>,
-    /// By route: its rules with their references followed.
-    pub(crate) routed: Table<ObjectKey, Routed>,
+    /// Every route, as attachment sees it. Apart, so that an edit of a rule doesn't attach the route anew.
+    pub(crate) heads: Table<RouteKey, RouteHead>,
+    /// Whether its rules are valid. Apart, so that an edit of a backend doesn't attach the route anew.
+    pub(crate) verdicts: Table<RouteKey, Verdict>,
+    /// The first reference that leads nowhere; no row if all lead somewhere.
+    pub(crate) refs: Table<RouteKey, Fault>,
+    /// The rules with their references followed.
+    pub(crate) routed: Table<RouteKey, Routed>,
 }
 
 /// What is wrong with a route's rules, whatever its parents.
@@ -72,8 +82,13 @@ fn redirect_port(redirect: &Redirect, https: bool, listener: u16) -> Option<u16>
 }
 
 pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services, grants: Grants) -> Routes {
+    let heads = engine.derive("route heads", &inputs.http_routes, |_, key, rows| {
+        let head =
+            |route: &api::HttpRoute| RouteHead::new(&route.metadata, &route.spec.parent_refs, &route.spec.hostnames);
+        rows.iter().map(|route| (RouteKind::Http.key(key.clone()), head(route))).collect()
+    });
     let rules = engine.derive("route rules", &inputs.http_routes, |_, key, rows| {
-        rows.iter().map(|route| (key.clone(), rule::parse(key, route))).collect()
+        rows.iter().map(|route| (RouteKind::Http.key(key.clone()), rule::parse(key, route))).collect()
     });
     let verdicts = engine.derive("route verdicts", &rules, |_, key, rows| {
         rows.iter().map(|rules| (key.clone(), verdict(rules))).collect()
@@ -83,7 +98,10 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services,
         let resolver = backend::Resolver { view, route: key, services, grants };
         rows.iter().map(|rules| (key.clone(), resolver.routed(rules))).collect()
     });
-    Routes { verdicts, routed }
+    let refs = engine.derive("route reference faults", &routed, |_, key, rows| {
+        rows.iter().filter_map(|routed| Some((key.clone(), routed.refs_fault.clone()?))).collect()
+    });
+    Routes { heads, verdicts, refs, routed }
 }
 
 fn verdict(rules: &[Rule]) -> Verdict {

@@ -4,6 +4,7 @@ use crate::{
     Inputs,
     class::Classes,
     gateway::{GatewayShape, Gateways, ListenerShape},
+    kind::RouteHead,
     listener::{Listeners, Resolved},
     parent::{Parent, Parents},
     policy::Policies,
@@ -80,18 +81,19 @@ pub(crate) fn declare(
         let status = |shape: &Arc<GatewayShape>| gateway(view, key, shape, resolved, attached);
         rows.iter().map(|shape| (ObjectRef::new("Gateway", key.clone()), status(shape))).collect()
     });
-    let (parents, verdicts, routed) = (parents.parents, routes.verdicts, routes.routed);
-    let of_routes = engine.derive("route statuses", &inputs.http_routes, move |view, key, rows| {
+    let (parents, verdicts, refs) = (parents.parents, routes.verdicts, routes.refs);
+    let of_routes = engine.derive("route statuses", &routes.heads, move |view, key, rows| {
         let Some(attachment) = view.get(&parents, key) else { return Vec::new() };
         let verdict = view.get(&verdicts, key);
-        let refs_fault = view.get(&routed, key).and_then(|routed| routed.refs_fault.clone());
-        let parent = |parent: &Parent| parent_status(parent, verdict.as_deref(), refs_fault.as_ref());
-        let status = |object: &Arc<api::HttpRoute>| Status {
-            observed_generation: object.metadata.generation.unwrap_or_default(),
+        let refs_fault = view.get(&refs, key);
+        let parent = |parent: &Parent| parent_status(parent, verdict.as_deref(), refs_fault.as_deref());
+        let status = |head: &Arc<RouteHead>| Status {
+            observed_generation: head.generation,
             parents: attachment.parents.iter().map(parent).collect(),
             ..Status::default()
         };
-        rows.iter().map(|object| (ObjectRef::new("HTTPRoute", key.clone()), status(object))).collect()
+        let object = || ObjectRef::new(key.kind.as_str(), key.object.clone());
+        rows.iter().map(|head| (object(), status(head))).collect()
     });
     engine.union("statuses", &[of_classes, of_gateways, of_routes, policies.statuses])
 }
@@ -122,7 +124,7 @@ fn gateway(
         let usable = resolved.as_ref().is_some_and(|resolved| resolved.listener.is_some());
         ListenerStatus {
             name: listener.name.clone(),
-            supported_kinds: if listener.http_routes { vec![(GATEWAY_GROUP, "HTTPRoute")] } else { Vec::new() },
+            supported_kinds: listener.kinds.iter().map(|kind| (GATEWAY_GROUP, kind.as_str())).collect(),
             attached_routes,
             conditions: listener_conditions(listener, shape, refs_fault, usable),
         }

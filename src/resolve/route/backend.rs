@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     grant::{Grants, Referent, Referrer, permits},
+    kind::RouteKey,
     service::ServiceShape,
     status::Fault,
 };
@@ -15,10 +16,10 @@ use engine::{Table, View};
 use model::{Action, Backend, HeaderEdits, Mirror, ObjectKey, Route};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Follows the references of one HTTPRoute.
+/// Follows the references of one route.
 pub(super) struct Resolver<'a> {
     pub(super) view: &'a View<'a>,
-    pub(super) route: &'a ObjectKey,
+    pub(super) route: &'a RouteKey,
     pub(super) services: Table<ObjectKey, ServiceShape>,
     pub(super) grants: Grants,
 }
@@ -104,14 +105,14 @@ impl Resolver<'_> {
             let (kind, group) = (&reference.kind, &reference.group);
             return Err(("InvalidKind", format!("wanted a Service, saw a {kind} of {group:?}")));
         }
-        let namespace = reference.namespace.as_deref().map_or_else(|| self.route.namespace.clone(), Arc::from);
+        let namespace = reference.namespace.as_deref().map_or_else(|| self.route.object.namespace.clone(), Arc::from);
         let target = ObjectKey::new(namespace, &*reference.name);
         // Permission first: whether the Service of another namespace exists is nobody's business without it.
-        let from = (Referrer::HttpRoute, &self.route.namespace);
+        let from = (Referrer::Route(self.route.kind), &self.route.object.namespace);
         if !permits(self.view, self.grants, from, Referent::Service, &target) {
-            let (from, to) = (&self.route.namespace, &target.namespace);
+            let (kind, from, to) = (self.route.kind.as_str(), &self.route.object.namespace, &target.namespace);
             let why =
-                format!("no ReferenceGrant in namespace {to} lets HTTPRoutes of namespace {from} use Service {target}");
+                format!("no ReferenceGrant in namespace {to} lets {kind}s of namespace {from} use Service {target}");
             return Err(("RefNotPermitted", why));
         }
         let Some(service) = self.view.get(&self.services, &target) else {
@@ -127,7 +128,10 @@ impl Resolver<'_> {
             Ok(_) => Ok(port.cluster.clone()),
             Err(protocol) => Err((
                 "UnsupportedProtocol",
-                format!("port {number} of Service {target} speaks {protocol}, which HTTPRoutes can't be sent to"),
+                format!(
+                    "port {number} of Service {target} speaks {protocol}, which {}s can't be sent to",
+                    self.route.kind.as_str()
+                ),
             )),
         }
     }

@@ -1,0 +1,63 @@
+//! Kinds of routes: all attach in the same way; here is what differs.
+
+use api::{GATEWAY_GROUP, ParentReference};
+use model::{Hostname, ObjectKey, Protocol};
+
+/// A kind of route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum RouteKind {
+    Http,
+}
+
+/// A route of any kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RouteKey {
+    pub(crate) kind: RouteKind,
+    pub(crate) object: ObjectKey,
+}
+
+/// A route as attachment sees it, whatever its kind.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RouteHead {
+    pub(crate) generation: i64,
+    pub(crate) parents: Vec<ParentReference>,
+    /// Never empty: a route that names none is for every host.
+    pub(crate) hostnames: Vec<Hostname>,
+}
+
+impl RouteKind {
+    const ALL: [Self; 1] = [Self::Http];
+
+    /// As YAML spells it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "HTTPRoute",
+        }
+    }
+
+    /// The kind that an object names.
+    pub(crate) fn find(group: &str, kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| group == GATEWAY_GROUP && kind == known.as_str())
+    }
+
+    /// The kinds that a listener of such a protocol takes.
+    pub(crate) const fn of(protocol: Protocol) -> &'static [Self] {
+        match protocol {
+            Protocol::Http | Protocol::Https => &[Self::Http],
+        }
+    }
+
+    pub(crate) const fn key(self, object: ObjectKey) -> RouteKey {
+        RouteKey { kind: self, object }
+    }
+}
+
+impl RouteHead {
+    pub(crate) fn new(metadata: &api::ObjectMeta, parents: &[ParentReference], hostnames: &[String]) -> Self {
+        let hostnames = match hostnames {
+            [] => vec![Hostname::new(None)],
+            some => some.iter().map(|hostname| Hostname::new(Some(hostname))).collect(),
+        };
+        Self { generation: metadata.generation.unwrap_or_default(), parents: parents.to_vec(), hostnames }
+    }
+}
