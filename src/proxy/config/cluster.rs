@@ -1,7 +1,7 @@
 //! Clusters and their endpoints.
 
-use super::Name;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use super::{Name, TlsVersion};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// Where the addresses come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +68,40 @@ pub struct Limits {
     pub max_retries: u32,
 }
 
+/// A name in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SubjectName {
+    /// A host, lower case.
+    Dns(Name),
+    /// A URI, such as a SPIFFE id.
+    Uri(Name),
+}
+
+impl SubjectName {
+    /// Whether a name of a certificate is this one. A wildcard of a certificate stands for one label.
+    pub fn is_met_by(&self, seen: &SubjectName) -> bool {
+        match (self, seen) {
+            (Self::Dns(wanted), Self::Dns(seen)) => {
+                let under = |suffix: &str| wanted.split_once('.').is_some_and(|(_, rest)| rest == suffix);
+                wanted == seen || seen.strip_prefix("*.").is_some_and(under)
+            }
+            (Self::Uri(wanted), Self::Uri(seen)) => wanted == seen,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for SubjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => write!(f, "DNS name {name:?}"),
+            Self::Uri(name) => write!(f, "URI {name:?}"),
+        }
+    }
+}
+
 /// TLS towards a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
     /// The server name to send.
     pub sni: Option<Name>,
@@ -77,10 +109,21 @@ pub struct UpstreamTls {
     pub roots: Name,
     /// SDS name of the certificate to present.
     pub certificate: Option<Name>,
-    /// One of these must be in the backend's certificate.
-    pub subject_alt_names: Box<[Name]>,
+    /// One of these must be in the backend's certificate; none asks for no name.
+    pub names: Box<[SubjectName]>,
     /// In order.
     pub alpn: Box<[Box<[u8]>]>,
+    /// The lowest version.
+    pub min: TlsVersion,
+    /// The highest version.
+    pub max: TlsVersion,
+}
+
+impl UpstreamTls {
+    /// The SDS names of what it needs.
+    pub fn secrets(&self) -> impl Iterator<Item = &Name> {
+        self.certificate.iter().chain([&self.roots])
+    }
 }
 
 /// A cluster without its endpoints.

@@ -30,6 +30,14 @@ pub enum TlsVersion {
     Tls13,
 }
 
+impl TlsVersion {
+    /// The versions between two, as rustls wants them.
+    pub fn range(min: Self, max: Self) -> Vec<&'static rustls::SupportedProtocolVersion> {
+        let all = [(Self::Tls13, &rustls::version::TLS13), (Self::Tls12, &rustls::version::TLS12)];
+        all.into_iter().filter(|(version, _)| (min..=max).contains(version)).map(|(_, version)| version).collect()
+    }
+}
+
 /// How TLS ends here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tls {

@@ -18,8 +18,8 @@ mod store;
 mod tables;
 
 pub use cluster::{
-    Balance, Cluster, ClusterSpec, Discovery, Endpoint, Endpoints, Health, Http2Limits, Limits, Locality, Upstream,
-    UpstreamTls,
+    Balance, Cluster, ClusterSpec, Discovery, Endpoint, Endpoints, Health, Http2Limits, Limits, Locality, SubjectName,
+    Upstream, UpstreamTls,
 };
 pub use headers::{AppendAction, HeaderEdit, HeaderEdits};
 pub use http::{AccessLog, Codec, HttpFilter, HttpManager, LogSink, RbacSource, RoutesFrom, ServerHeader, Underscores};

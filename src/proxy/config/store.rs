@@ -171,6 +171,11 @@ impl Store {
                 self.next.listeners.get(name).is_some_and(|active| Arc::ptr_eq(active, listener))
             })
             && self.users.keys().all(|name| self.is_answered(TypeUrl::Endpoints, name))
+            && self
+                .clusters
+                .values()
+                .filter_map(|received| received.spec.tls.as_ref())
+                .all(|tls| tls.secrets().all(|name| self.is_answered(TypeUrl::Secret, name)))
     }
 
     /// What each listener that is not in force waits for.
@@ -209,7 +214,11 @@ impl Store {
                 self.answered.insert((TypeUrl::Endpoints, name.clone()));
                 self.publish_users(name);
             }
-            Parsed::Secret(secret) => drop(self.next.secrets.insert(name.clone(), Arc::new(secret))),
+            Parsed::Secret(secret) => {
+                self.next.secrets.insert(name.clone(), Arc::new(secret));
+                self.answered.insert((TypeUrl::Secret, name.clone()));
+                self.publish_waiting(name);
+            }
             Parsed::Policy(policy) => drop(self.next.policies.insert(name.clone(), Arc::new(policy))),
             Parsed::Listener(mut listener) => {
                 if let Some(bind) = self.bind {
@@ -242,7 +251,11 @@ impl Store {
             {
                 tracing::warn!(secret = %name, "certificate was removed while a listener presents it; it stays");
             }
-            TypeUrl::Secret => drop(self.next.secrets.remove(name)),
+            TypeUrl::Secret => {
+                self.next.secrets.remove(name);
+                self.answered.insert((TypeUrl::Secret, name.clone()));
+                self.publish_waiting(name);
+            }
             TypeUrl::Extension => drop(self.next.policies.remove(name)),
             TypeUrl::Listener => {
                 self.listeners.remove(name);
@@ -272,9 +285,28 @@ impl Store {
         }
     }
 
-    /// Puts a cluster in force, unless nothing is known of its endpoints yet.
+    /// Puts the clusters in force that waited for a certificate.
+    fn publish_waiting(&mut self, secret: &Name) {
+        let needs = |received: &Received| {
+            received.spec.tls.as_ref().is_some_and(|tls| tls.secrets().any(|name| name == secret))
+        };
+        let waiting = |(name, received): &(&Name, &Received)| {
+            let active = self.next.clusters.get(*name);
+            !active.is_some_and(|active| Arc::ptr_eq(&active.spec, &received.spec)) && needs(received)
+        };
+        let waiting: Vec<Name> = self.clusters.iter().filter(waiting).map(|(name, _)| name.clone()).collect();
+        for cluster in waiting {
+            self.publish_cluster(&cluster);
+        }
+    }
+
+    /// Puts a cluster in force, unless nothing is known of its endpoints or certificates yet.
     fn publish_cluster(&mut self, name: &Name) {
         let Some(Received { spec, inline }) = self.clusters.get(name) else { return };
+        let mut secrets = spec.tls.iter().flat_map(|tls| tls.secrets());
+        if !secrets.all(|name| self.next.secrets.contains_key(name) || self.is_answered(TypeUrl::Secret, name)) {
+            return;
+        }
         let endpoints = match (inline, &spec.eds) {
             (Some(inline), _) => inline.clone(),
             (None, Some(eds)) => match self.endpoints.get(eds) {
@@ -360,7 +392,7 @@ impl Store {
 
     fn wanted_secrets(&self) -> impl Iterator<Item = Name> {
         let upstream = self.clusters.values().filter_map(|received| received.spec.tls.as_ref());
-        let upstream = upstream.flat_map(|tls| tls.certificate.iter().chain([&tls.roots]));
+        let upstream = upstream.flat_map(|tls| tls.secrets());
         self.all_listeners().flat_map(|listener| secrets(listener)).chain(upstream).cloned()
     }
 

@@ -8,8 +8,8 @@ use crate::{
     io::{Buffer, Io},
     message::{Sink, Source},
     upstream::{ConnectError, Connection, Target},
+    worker::Worker,
 };
-use base::tasks::Tasks;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use std::{io::ErrorKind, net::SocketAddr};
@@ -40,7 +40,7 @@ impl Line {
     pub(super) async fn open(
         target: &Target,
         spec: &ClusterSpec,
-        tasks: &Tasks,
+        worker: &Worker,
         version: Version,
     ) -> Result<Line, ConnectError> {
         let http2 = match spec.upstream {
@@ -49,8 +49,8 @@ impl Line {
             Upstream::SameAsDownstream => version == Version::Http2,
         };
         Ok(match http2 {
-            false => Line::H1(target.connect(spec).await?),
-            true => Line::H2(target.share(spec, tasks).await?),
+            false => Line::H1(target.connect(spec, worker).await?),
+            true => Line::H2(target.share(spec, worker).await?),
         })
     }
 

@@ -95,7 +95,7 @@ async fn send(worker: &Worker, cluster: &Cluster, head: &Head, body: Bytes) -> O
     let target = Active::new(group.pick(|| worker.random(), None)?.clone());
     let line = match target.checkout() {
         Some(connection) => Line::H1(connection),
-        None => Line::open(&target, &group.spec, &worker.tasks, head.version()).await.ok()?,
+        None => Line::open(&target, &group.spec, worker, head.version()).await.ok()?,
     };
     let mut scratch = worker.lend();
     let length = if body.is_empty() { Length::Exact(0) } else { Length::Exact(body.len() as u64) };

@@ -163,7 +163,7 @@ impl<'p, 'c> Talk<'p, 'c> {
             let line = match pooled.take() {
                 Some(connection) => Line::H1(connection),
                 None => {
-                    let open = Line::open(target, spec, &x.worker.tasks, x.head.version());
+                    let open = Line::open(target, spec, x.worker, x.head.version());
                     self.guard(x.alarm, open).await?.map_err(Failed::Connect)?
                 }
             };

@@ -1,17 +1,19 @@
-//! TLS that ends here: settings by filter chain, certificates by the configuration of the moment.
+//! TLS that ends or starts here: settings by filter chain and by cluster, certificates by the configuration of the moment.
 //!
 //! Settings are made once and shared by all workers, so that a session can be resumed on any of them. A certificate is
 //! looked up at each handshake: its swap touches no listener, no settings and no connection.
 
+mod backend;
 mod names;
 mod resolve;
+mod trust;
 
 pub(crate) use names::peer_certificate;
 
-use crate::config::{Config, Name, Secret, Shared, Tls, TlsVersion};
+use crate::config::{Config, Name, Secret, Shared, Tls, TlsVersion, UpstreamTls};
 use resolve::Certificates;
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
@@ -20,9 +22,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Why TLS can't end on a filter chain.
+/// Why there can't be TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
+    #[error("the roots {0} that the backend is checked against are not there")]
+    NoBackendRoots(Name),
+    #[error("the certificate {0} that the backend is to be shown is not there")]
+    NoCertificate(Name),
     #[error("the roots {0} that clients are checked against are not there")]
     NoRoots(Name),
     #[error("the roots {0} that clients are checked against can't be used: {1}")]
@@ -36,6 +42,14 @@ pub(crate) struct Settings {
     shared: Shared,
     provider: Arc<CryptoProvider>,
     made: Mutex<HashMap<(Tls, bool), Made>>,
+    towards: Mutex<HashMap<UpstreamTls, Towards>>,
+}
+
+/// Settings towards a backend, with what they were made with.
+struct Towards {
+    config: Arc<ClientConfig>,
+    roots: Arc<Secret>,
+    certificate: Option<Arc<Secret>>,
 }
 
 struct Made {
@@ -49,7 +63,12 @@ const MOST: usize = 4096;
 
 impl Settings {
     pub(crate) fn new(shared: Shared) -> Self {
-        Self { shared, provider: Arc::new(aws_lc_rs::default_provider()), made: Mutex::default() }
+        Self {
+            shared,
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            made: Mutex::default(),
+            towards: Mutex::default(),
+        }
     }
 
     /// The settings for a connection. `alpn`: whether the client offers a protocol that the chain speaks; where it
@@ -80,15 +99,39 @@ impl Settings {
         Ok(config)
     }
 
+    /// The settings for a connection to a backend. New roots or a new certificate make new ones, so that no session
+    /// that was trusted before is resumed.
+    pub(crate) fn towards(&self, config: &Config, tls: &UpstreamTls) -> Result<Arc<ClientConfig>, TlsError> {
+        let secret = |name: &Name| config.secrets.get(name).cloned();
+        let roots = secret(&tls.roots).ok_or_else(|| TlsError::NoBackendRoots(tls.roots.clone()))?;
+        let certificate = tls.certificate.as_ref();
+        let certificate =
+            certificate.map(|name| secret(name).ok_or_else(|| TlsError::NoCertificate(name.clone()))).transpose()?;
+        // Poisoned: somebody panicked while it was locked, between two complete states.
+        let mut towards = self.towards.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = towards.get(tls)
+            && Arc::ptr_eq(&known.roots, &roots)
+            && known.certificate.as_ref().map(Arc::as_ptr) == certificate.as_ref().map(Arc::as_ptr)
+        {
+            return Ok(known.config.clone());
+        }
+        let Secret::Roots(trusted) = &*roots else { return Err(TlsError::NoBackendRoots(tls.roots.clone())) };
+        let own = match (certificate.as_deref(), &tls.certificate) {
+            (None, _) => None,
+            (Some(Secret::Certificate(own)), _) => Some(&own.key),
+            (Some(_), name) => return Err(TlsError::NoCertificate(name.clone().unwrap_or_default())),
+        };
+        let config = Arc::new(backend::settings(tls, trusted, own, &self.provider)?);
+        if towards.len() >= MOST {
+            towards.clear();
+        }
+        towards.insert(tls.clone(), Towards { config: config.clone(), roots, certificate });
+        Ok(config)
+    }
+
     fn make(&self, tls: &Tls, alpn: bool, roots: Option<&Arc<Secret>>) -> Result<ServerConfig, TlsError> {
-        let versions: Vec<_> =
-            [(TlsVersion::Tls13, &rustls::version::TLS13), (TlsVersion::Tls12, &rustls::version::TLS12)]
-                .into_iter()
-                .filter(|(version, _)| (tls.min..=tls.max).contains(version))
-                .map(|(_, version)| version)
-                .collect();
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
-            .with_protocol_versions(&versions)?
+            .with_protocol_versions(&TlsVersion::range(tls.min, tls.max))?
             .with_client_cert_verifier(self.verifier(tls, roots)?)
             .with_cert_resolver(Arc::new(Certificates::new(self.shared.clone(), tls.certificates.clone())));
         if alpn {

@@ -1,12 +1,18 @@
 //! New connections to endpoints.
 
 use super::{Connection, Target};
-use crate::{config::ClusterSpec, io::Io};
-use base::tasks::Tasks;
+use crate::{
+    config::{ClusterSpec, UpstreamTls},
+    io::Io,
+    tls::TlsError,
+    worker::Worker,
+};
 use bytes::Bytes;
 use h2::client::SendRequest;
+use rustls::pki_types::ServerName;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, TlsStream};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -15,8 +21,8 @@ pub(crate) enum ConnectError {
     Io(#[from] std::io::Error),
     #[error("no connection within {0:?}")]
     Timeout(Duration),
-    #[error("this proxy doesn't speak TLS to backends")]
-    Tls,
+    #[error("TLS: {0}")]
+    Tls(String),
     #[error("HTTP/2: {0}")]
     H2(#[from] h2::Error),
 }
@@ -37,26 +43,34 @@ impl ConnectError {
                 "delayed connect error: {}",
                 error.raw_os_error().map_or_else(|| error.to_string(), |code| code.to_string())
             )),
+            // What exactly is wrong with a backend's certificate is said in the log, and nobody else's business.
+            ConnectError::Tls(_) => Some("TLS_error".to_owned()),
             _ => None,
         }
     }
 }
 
+impl From<TlsError> for ConnectError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error.to_string())
+    }
+}
+
 impl Target {
     /// A new connection.
-    pub(crate) async fn connect(&self, spec: &ClusterSpec) -> Result<Connection, ConnectError> {
-        Ok(Connection::new(self.dial(spec).await?))
+    pub(crate) async fn connect(&self, spec: &ClusterSpec, worker: &Worker) -> Result<Connection, ConnectError> {
+        Ok(Connection::new(self.dial(spec, worker).await?))
     }
 
     /// A handle on the shared HTTP/2 connection, which is made if there is none or the one there was has ended.
-    pub(crate) async fn share(&self, spec: &ClusterSpec, tasks: &Tasks) -> Result<SendRequest<Bytes>, ConnectError> {
+    pub(crate) async fn share(&self, spec: &ClusterSpec, worker: &Worker) -> Result<SendRequest<Bytes>, ConnectError> {
         let mut shared = self.shared.lock().await;
         if let Some(sender) = &*shared
             && let Ok(sender) = sender.clone().ready().await
         {
             return Ok(sender);
         }
-        let io = self.dial(spec).await?;
+        let io = self.dial(spec, worker).await?;
         let limits = &spec.http2;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(limits.initial_stream_window)
@@ -65,7 +79,7 @@ impl Target {
             .enable_push(false)
             .handshake::<_, Bytes>(io)
             .await?;
-        tasks.spawn_local("http/2 backend connection", |_| async move {
+        worker.tasks.spawn_local("http/2 backend connection", |_| async move {
             // Why it ended is told to each of its streams.
             let _ = connection.await;
         });
@@ -74,14 +88,34 @@ impl Target {
         Ok(sender)
     }
 
-    async fn dial(&self, spec: &ClusterSpec) -> Result<Io, ConnectError> {
-        if spec.tls.is_some() {
-            // Never in clear text where TLS is wanted.
-            return Err(ConnectError::Tls);
+    /// The limit of the time holds for all of it.
+    async fn dial(&self, spec: &ClusterSpec, worker: &Worker) -> Result<Io, ConnectError> {
+        let dial = async {
+            let stream = TcpStream::connect(self.address).await?;
+            stream.set_nodelay(true)?;
+            match &spec.tls {
+                None => Ok(Io::from(stream)),
+                // Boxed: a request in clear text doesn't carry a handshake along.
+                Some(tls) => Box::pin(encrypt(worker, tls, stream)).await,
+            }
+        };
+        let dial = tokio::time::timeout(spec.connect_timeout, dial).await;
+        let dial = dial.unwrap_or(Err(ConnectError::Timeout(spec.connect_timeout)));
+        if let Err(ConnectError::Tls(error)) = &dial
+            && self.may_complain()
+        {
+            tracing::warn!(cluster = %spec.name, endpoint = %self.address, %error, "no TLS with a backend");
         }
-        let dial = tokio::time::timeout(spec.connect_timeout, TcpStream::connect(self.address));
-        let stream = dial.await.map_err(|_| ConnectError::Timeout(spec.connect_timeout))??;
-        stream.set_nodelay(true)?;
-        Ok(Io::from(stream))
+        dial
     }
+}
+
+async fn encrypt(worker: &Worker, tls: &UpstreamTls, stream: TcpStream) -> Result<Io, ConnectError> {
+    let settings = worker.tls.towards(&worker.config(), tls)?;
+    // Without a server name to send, rustls needs one all the same; it stays here.
+    let name = tls.sni.as_deref().unwrap_or("unnamed.invalid").to_owned();
+    let name = ServerName::try_from(name).map_err(|error| ConnectError::Tls(error.to_string()))?;
+    let stream = TlsConnector::from(settings).connect(name, stream).await;
+    let stream = stream.map_err(|error| ConnectError::Tls(error.to_string()))?;
+    Ok(Io::from(TlsStream::from(stream)))
 }

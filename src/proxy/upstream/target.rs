@@ -23,6 +23,7 @@ pub(crate) struct Target {
     idle_timeout: Option<Duration>,
     longest_life: Option<Duration>,
     most_requests: u32,
+    complained: Cell<Option<Instant>>,
 }
 
 /// A connection to an endpoint that speaks HTTP/1.
@@ -37,6 +38,9 @@ pub(crate) struct Connection {
 /// Most idle connections to one endpoint.
 const MOST_IDLE: usize = 1024;
 
+/// How often the log is told of the same failure.
+const COMPLAINT: Duration = Duration::from_secs(10);
+
 /// Where a backend closes idle connections sooner than we do, requests meet closed ones; most backends keep a minute.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -50,7 +54,17 @@ impl Target {
             idle_timeout: spec.idle_timeout,
             longest_life: spec.max_connection_duration,
             most_requests: spec.max_requests_per_connection,
+            complained: Cell::new(None),
         }
+    }
+
+    /// Whether the log may be told of a failure: once in a while, for every request meets it.
+    pub(super) fn may_complain(&self) -> bool {
+        let due = self.complained.get().is_none_or(|last| last.elapsed() >= COMPLAINT);
+        if due {
+            self.complained.set(Some(Instant::now()));
+        }
+        due
     }
 
     /// Requests under way.

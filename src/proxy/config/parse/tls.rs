@@ -5,15 +5,16 @@ use super::{
     listener::ads,
     matcher,
 };
-use crate::config::{Name, StringMatch, Tls, TlsVersion, UpstreamTls};
+use crate::config::{Name, StringMatch, SubjectName, Tls, TlsVersion, UpstreamTls};
 use proto::envoy::envoy::{
     config::core::v3::{TransportSocket, transport_socket},
     extensions::transport_sockets::{
         raw_buffer::v3::RawBuffer,
         tls::v3::{
-            CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters,
-            UpstreamTlsContext,
+            CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
+            SubjectAltNameMatcher, TlsParameters, UpstreamTlsContext,
             common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
+            subject_alt_name_matcher::SanType,
             tls_parameters::TlsProtocol,
         },
     },
@@ -63,8 +64,10 @@ pub(super) fn upstream(at: &At<'_>, socket: TransportSocket) -> Result<Option<Up
         sni: (!sni.is_empty()).then(|| at.name(&sni)),
         roots,
         certificate: common.certificates.into_iter().next(),
-        subject_alt_names: common.names,
+        names: common.names,
         alpn: common.alpn,
+        min: common.min,
+        max: common.max,
     }))
 }
 
@@ -91,7 +94,7 @@ struct Common {
     min: TlsVersion,
     max: TlsVersion,
     roots: Option<Name>,
-    names: Box<[Name]>,
+    names: Box<[SubjectName]>,
 }
 
 fn common(at: &At<'_>, context: CommonTlsContext) -> Result<Common, Fault> {
@@ -136,7 +139,7 @@ fn versions(at: &At<'_>, parameters: TlsParameters) -> Result<(TlsVersion, TlsVe
 }
 
 /// Whose certificates are trusted, and which names they must have.
-fn validation(at: &At<'_>, kind: Option<ValidationContextType>) -> Result<(Option<Name>, Box<[Name]>), Fault> {
+fn validation(at: &At<'_>, kind: Option<ValidationContextType>) -> Result<(Option<Name>, Box<[SubjectName]>), Fault> {
     match kind {
         None => Ok((None, Box::default())),
         Some(ValidationContextType::ValidationContextSdsSecretConfig(sds)) => {
@@ -158,25 +161,33 @@ fn validation(at: &At<'_>, kind: Option<ValidationContextType>) -> Result<(Optio
     }
 }
 
-/// Exact names only: a pattern for names of certificates is refused.
-fn names(at: &At<'_>, context: CertificateValidationContext) -> Result<Box<[Name]>, Fault> {
-    take!(at, context => CertificateValidationContext { match_typed_subject_alt_names, match_subject_alt_names }
+fn names(at: &At<'_>, context: CertificateValidationContext) -> Result<Box<[SubjectName]>, Fault> {
+    take!(at, context => CertificateValidationContext { match_typed_subject_alt_names }
     moot { suppress_client_ca_list }
     refuse {
+        match_subject_alt_names,
         trusted_ca, ca_certificate_provider_instance, system_root_certs, watched_directory,
         verify_certificate_spki, verify_certificate_hash, require_signed_certificate_timestamp, crl,
         allow_expired_certificate, trust_chain_verification, custom_validator_config, only_verify_leaf_cert_crl,
         max_verify_depth,
     });
-    let typed = match_typed_subject_alt_names.into_iter().filter_map(|typed| typed.matcher);
-    let field = at.field("match_subject_alt_names");
-    let names = typed.chain(match_subject_alt_names).enumerate().map(|(index, name)| {
-        match matcher::string(&field.index(index), name)? {
-            StringMatch::Exact(name, false) => Ok(name),
-            _ => field.index(index).fail("wanted an exact name"),
-        }
-    });
-    names.collect()
+    let field = at.field("match_typed_subject_alt_names");
+    let names = match_typed_subject_alt_names.into_iter().enumerate();
+    names.map(|(index, name)| subject_name(&field.index(index), name)).collect()
+}
+
+/// Exact names only: a pattern for names of certificates is refused.
+fn subject_name(at: &At<'_>, matcher: SubjectAltNameMatcher) -> Result<SubjectName, Fault> {
+    take!(at, matcher => SubjectAltNameMatcher { san_type, matcher } moot {} refuse { oid });
+    let name = match matcher::string(&at.field("matcher"), at.want("matcher", matcher)?)? {
+        StringMatch::Exact(name, false) => name,
+        _ => return at.field("matcher").fail("wanted an exact name"),
+    };
+    match SanType::try_from(san_type) {
+        Ok(SanType::Dns) => Ok(SubjectName::Dns(at.name(&name.to_ascii_lowercase()))),
+        Ok(SanType::Uri) => Ok(SubjectName::Uri(name)),
+        _ => at.field("san_type").fail("wanted DNS or URI"),
+    }
 }
 
 fn secret_name(at: &At<'_>, sds: SdsSecretConfig) -> Result<Name, Fault> {
