@@ -47,6 +47,16 @@ pub fn read(file: &str, text: &str) -> Manifest {
     reader.manifest
 }
 
+/// Where a field of an object stands in a file, from 1; the nearest thing around it if the field isn't written. Reads the
+/// text once more: for those few fields that somebody complains of.
+pub fn place(text: &str, object: &ObjectId, path: &FieldPath) -> Option<(u32, u32)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    documents(text).into_iter().find_map(|(first_line, part)| {
+        let node = yaml::read(part, first_line).ok()??;
+        document::find(node, object, None).map(|spot| spot.at(path))
+    })
+}
+
 /// Collects what a file holds.
 struct Reader {
     file: Arc<str>,

@@ -1,10 +1,15 @@
 //! The `windlass` command: a list of subcommands, each of which owns its flags.
 //!
-//! Exit codes: 0 success, 1 it could not be done (why is on standard error), 2 the command line is wrong.
+//! Exit codes: 0 success, 1 it could not be done (why is on standard error), 2 the command line is wrong. Commands that
+//! answer a question (`analyze`, `diff`, `why`, `simulate`) have 0 for yes, 1 for no, 2 if it could not be answered.
 
+mod analyze;
+mod condition;
 mod envoy_bootstrap;
 mod flags;
+mod offline;
 mod output;
+mod progress;
 mod proxy_config;
 mod run;
 mod version;
@@ -28,6 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Analyze(analyze::Analyze),
     Xds(xds::Xds),
     EnvoyBootstrap(envoy_bootstrap::EnvoyBootstrap),
     ProxyConfig(proxy_config::ProxyConfig),
@@ -42,6 +48,7 @@ fn main() -> ExitCode {
         Command::EnvoyBootstrap(command) => command.main(),
         Command::ProxyConfig(command) => command.main(),
         Command::Version(command) => command.main(),
+        Command::Analyze(command) => return answered(command.main()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -50,6 +57,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The code of a command that answers a question: what it says, or 2 if it couldn't be answered.
+fn answered(done: anyhow::Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("windlass: {error:#}");
+        ExitCode::from(2)
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Where objects come from, and the inbox that they are put into.
 
 pub mod directory;
-mod files;
+pub mod files;
 mod watch;
 
 pub use watch::{TellProblems, Watch, watch};

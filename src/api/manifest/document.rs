@@ -65,6 +65,20 @@ fn read_list(reader: &mut Reader, mut fields: Map<String, Value>, spot: Spot, it
     }
 }
 
+/// The place of an object in a document, itself or among the items of a list.
+pub fn find(node: Node, object: &ObjectId, item_of: Option<&str>) -> Option<Spot> {
+    let Value::Object(mut fields) = node.value else { return None };
+    let kind = fields.get("kind").and_then(Value::as_str).or(item_of)?.to_owned();
+    if let Some(item_kind) = kind.strip_suffix("List")
+        && let Some(Value::Array(items)) = fields.remove("items")
+    {
+        let item_of = (!item_kind.is_empty()).then_some(item_kind);
+        let mut items = items.into_iter().zip(node.spot.into_items("items"));
+        return items.find_map(|(value, spot)| find(Node { value, spot }, object, item_of));
+    }
+    (id(&fields, &kind) == *object).then_some(node.spot)
+}
+
 /// The id that a value claims, also when the rest of it is broken.
 fn id(fields: &Map<String, Value>, kind: &str) -> ObjectId {
     let text = |name: &str| fields.get("metadata").and_then(|metadata| metadata.get(name)).and_then(Value::as_str);

@@ -5,20 +5,20 @@ use super::{
     sample,
 };
 use crate::{
+    condition::{State, judge},
     flags::Gateways,
-    output::{self, Format},
+    output::{self, Format, Paint},
 };
 use api::{Kind, ObjectId};
 use control::Control;
-use model::{Condition, Status};
-
-use std::{collections::BTreeMap, fmt::Write, io::IsTerminal, net::SocketAddr, path::PathBuf};
+use model::Status;
+use std::{collections::BTreeMap, fmt::Write, net::SocketAddr, path::PathBuf};
 
 /// Tells what became of every object.
 pub struct Reporter {
     format: Option<Format>,
     sample: Option<PathBuf>,
-    colours: bool,
+    paint: Paint,
     told: Option<Told>,
 }
 
@@ -39,16 +39,9 @@ struct Line {
     generation: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
-    Good,
-    Waits,
-    Bad,
-}
-
 impl Reporter {
     pub fn new(format: Option<Format>, sample: Option<PathBuf>) -> Self {
-        Self { format, sample, colours: std::io::stdout().is_terminal(), told: None }
+        Self { format, sample, paint: Paint::stdout(), told: None }
     }
 
     /// Prints everything the first time, then what differs from the last time.
@@ -141,7 +134,7 @@ impl Reporter {
             State::Waits => 33,
             State::Bad => 31,
         };
-        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+        self.paint.colour(colour, text)
     }
 }
 
@@ -193,17 +186,6 @@ fn judge_all(status: &Status) -> (State, String) {
     match waits {
         Some(detail) => (State::Waits, detail),
         None => (State::Good, summary(status)),
-    }
-}
-
-/// Conditions that say something good when they are true, and those of conflicts, which are the other way round.
-fn judge(condition: &Condition) -> State {
-    let negative = matches!(condition.kind, "Conflicted" | "OverlappingTLSConfig" | "PartiallyInvalid");
-    match condition.verdict.holds {
-        Some(holds) if holds != negative => State::Good,
-        None => State::Waits,
-        Some(_) if condition.verdict.reason == "Pending" => State::Waits,
-        Some(_) => State::Bad,
     }
 }
 

@@ -91,6 +91,11 @@ impl Directory {
         self.files.keys().chain(self.problems.keys()).cloned().collect()
     }
 
+    /// Where the definition of an object that counts stands: file and line.
+    pub fn place(&self, id: &ObjectId) -> Option<(&Arc<str>, u32)> {
+        self.definitions.get(id)?.first().map(|definition| (&definition.file, definition.line))
+    }
+
     /// What changed since the last update. An object's `metadata.generation` is counted here: it rises with every
     /// change of anything but metadata, as an API server does it.
     pub fn update(&mut self) -> Update {
