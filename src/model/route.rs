@@ -200,7 +200,8 @@ pub struct Redirect {
     pub host: Option<Arc<str>>,
     /// The path.
     pub path: Option<PathRewrite>,
-    /// Already decided by the rules of `HTTPRequestRedirectFilter.port`: the port to write, or none for no port.
+    /// Already decided by the rules of `HTTPRequestRedirectFilter.port`: the port to write, or none for no port, whatever
+    /// the request's Host says.
     pub port: Option<u16>,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,

@@ -70,15 +70,13 @@ impl PortlessRoute {
 }
 
 /// The port to write into a `Location`, by the rules of Gateway API `HTTPRequestRedirectFilter.port`: the one that is
-/// written, else that of the scheme, else the listener's. It is left out where the scheme says it; but not if the host
-/// is the request's own and the listener's port is an odd one, since then the host comes with that port.
+/// written, else that of the scheme, else the listener's. It is left out where the scheme says it.
 fn redirect_port(redirect: &Redirect, https: bool, listener: u16) -> Option<u16> {
     let well_known = |https: bool| if https { 443 } else { 80 };
     let target = redirect.scheme.as_deref().map_or(https, |scheme| scheme == "https");
     let implied = if redirect.scheme.is_some() { well_known(target) } else { listener };
     let port = redirect.port.unwrap_or(implied);
-    let is_bare = redirect.host.is_some() || listener == well_known(https);
-    (port != well_known(target) || !is_bare).then_some(port)
+    (port != well_known(target)).then_some(port)
 }
 
 pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services, grants: Grants) -> Routes {

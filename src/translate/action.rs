@@ -1,13 +1,12 @@
-//! What a route does: forward, redirect, answer.
+//! What a route does: forward, answer.
 
 use crate::{headers, rewrite, route::retries, wire};
-use model::{Backend, PathMatch, PathRewrite, Redirect, Rewrite, Route, Timeouts};
+use model::{Backend, Rewrite, Route, Timeouts};
 use proto::envoy::envoy::{
     config::{
         core::v3::RuntimeFractionalPercent,
         route::v3::{
-            DirectResponseAction, RedirectAction, RetryPolicy, RouteAction, WeightedCluster,
-            redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
+            DirectResponseAction, RetryPolicy, RouteAction, WeightedCluster,
             route::Action,
             route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, RequestMirrorPolicy},
             weighted_cluster::ClusterWeight,
@@ -75,32 +74,6 @@ fn mirror(mirror: &model::Mirror) -> RequestMirrorPolicy {
         cluster: mirror.cluster.to_string(),
         runtime_fraction: Some(RuntimeFractionalPercent { default_value: Some(share), ..Default::default() }),
         disable_shadow_host_suffix_append: true,
-        ..Default::default()
-    }
-}
-
-/// Sends the client elsewhere. Where no port is to be written, Envoy keeps the port of the request's Host, unless it is
-/// the one that the scheme implies; behind a mapped port that is the one that works.
-pub(crate) fn redirect(matched: &PathMatch, to: &Redirect) -> RedirectAction {
-    let code = match to.status {
-        301 => RedirectResponseCode::MovedPermanently,
-        303 => RedirectResponseCode::SeeOther,
-        307 => RedirectResponseCode::TemporaryRedirect,
-        308 => RedirectResponseCode::PermanentRedirect,
-        _ => RedirectResponseCode::Found,
-    };
-    let path = to.path.as_ref().and_then(|path| match (path, rewrite::path(matched, path)) {
-        (PathRewrite::Full(full), _) => Some(PathRewriteSpecifier::PathRedirect(full.to_string())),
-        (_, rewrite::Path::Keep) => None,
-        (_, rewrite::Path::Prefix(prefix)) => Some(PathRewriteSpecifier::PrefixRewrite(prefix)),
-        (_, rewrite::Path::Regex(regex)) => Some(PathRewriteSpecifier::RegexRewrite(regex)),
-    });
-    RedirectAction {
-        scheme_rewrite_specifier: to.scheme.as_ref().map(|to| SchemeRewriteSpecifier::SchemeRedirect(to.to_string())),
-        host_redirect: to.host.as_deref().unwrap_or_default().to_owned(),
-        port_redirect: to.port.unwrap_or_default().into(),
-        path_rewrite_specifier: path,
-        response_code: code.into(),
         ..Default::default()
     }
 }

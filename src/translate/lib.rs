@@ -13,6 +13,7 @@ mod inputs;
 mod listener;
 mod outputs;
 mod rbac;
+mod redirect;
 mod rewrite;
 mod route;
 mod secret;

@@ -1,8 +1,10 @@
 //! Route configurations, virtual hosts and routes.
 
 use crate::{
-    action::{forward, redirect, respond},
-    headers, wire,
+    action::{forward, respond},
+    headers,
+    redirect::{Redirected, redirect},
+    wire,
 };
 use model::{Action, Hostname, Match, ObjectKey, PathMatch, Route, ValueMatch, VirtualHost, VirtualHostKey};
 use proto::{
@@ -50,7 +52,7 @@ pub(crate) fn virtual_host(key: &VirtualHostKey, host: &VirtualHost) -> Resource
     Resource::encode(&EnvoyVirtualHost {
         name: virtual_host_name(key),
         domains: vec![domain(&key.host)],
-        routes: host.routes.iter().map(|one| route(one)).collect(),
+        routes: host.routes.iter().flat_map(|one| routes(key, one)).collect(),
         retry_policy: Some(retries()),
         ..Default::default()
     })
@@ -78,13 +80,27 @@ pub(crate) fn retries() -> RetryPolicy {
     }
 }
 
-fn route(route: &Route) -> EnvoyRoute {
-    let order = &route.order;
-    let action = match &route.action {
-        Action::Forward { backends, rewrite, timeouts } => forward(route, backends, rewrite, timeouts),
-        Action::Redirect(to) => route::Action::Redirect(redirect(&route.matches.path, to)),
+/// A route as Envoy's: two, where a redirect depends on the Host.
+fn routes(key: &VirtualHostKey, one: &Route) -> impl Iterator<Item = EnvoyRoute> {
+    let mut before = None;
+    let action = match &one.action {
+        Action::Forward { backends, rewrite, timeouts } => forward(one, backends, rewrite, timeouts),
+        Action::Redirect(to) => {
+            let Redirected { action, with_port } = redirect(key, &one.matches.path, to);
+            before = with_port.map(|(headers, action)| {
+                let mut before = route(one, route::Action::Redirect(action));
+                before.r#match.get_or_insert_default().headers.extend(headers);
+                before
+            });
+            route::Action::Redirect(action)
+        }
         Action::Respond { status } => respond(*status),
     };
+    before.into_iter().chain([route(one, action)])
+}
+
+fn route(route: &Route, action: route::Action) -> EnvoyRoute {
+    let order = &route.order;
     EnvoyRoute {
         name: format!("{}/{}/{}", order.object, order.rule, order.matched),
         r#match: Some(matches(&route.matches)),
