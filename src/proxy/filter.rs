@@ -12,19 +12,18 @@ impl HeaderEdits {
         for name in &self.remove {
             fields.remove(name);
         }
-        for edit in &self.write {
-            match edit.action {
-                AppendAction::Append => fields.append(&edit.name, edit.value.as_bytes()),
-                AppendAction::Overwrite => fields.set(&edit.name, edit.value.as_bytes()),
-                AppendAction::IfAbsent if !fields.contains(&edit.name) => {
-                    fields.append(&edit.name, edit.value.as_bytes());
-                }
-                AppendAction::OverwriteIfPresent if fields.contains(&edit.name) => {
-                    fields.set(&edit.name, edit.value.as_bytes());
-                }
-                AppendAction::IfAbsent | AppendAction::OverwriteIfPresent => {}
-            }
-        }
+        self.write.iter().for_each(|edit| write(edit.action, &edit.name, edit.value.as_bytes(), fields));
+    }
+}
+
+/// Writes one field.
+pub(crate) fn write(action: AppendAction, name: &str, value: &[u8], fields: &mut Fields) {
+    match action {
+        AppendAction::Append => fields.append(name, value),
+        AppendAction::Overwrite => fields.set(name, value),
+        AppendAction::IfAbsent if !fields.contains(name) => fields.append(name, value),
+        AppendAction::OverwriteIfPresent if fields.contains(name) => fields.set(name, value),
+        AppendAction::IfAbsent | AppendAction::OverwriteIfPresent => {}
     }
 }
 

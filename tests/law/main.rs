@@ -51,12 +51,12 @@ fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 2] {
 }
 
 /// The filters as windlass-proxy reads them.
-fn compiled(filters: &[Vec<u8>; 2]) -> Vec<proxy::authz::Rbac> {
+fn compiled(filters: &[Vec<u8>; 2]) -> Vec<std::sync::Arc<proxy::authz::Rbac>> {
     let context = proxy::config::Context::default();
     let names = ["authz.deny", "authz.allow"];
     let parsed = filters.iter().zip(names).map(|(body, name)| {
         match proxy::config::parse(&context, TypeUrl::Extension, &name.into(), body) {
-            Ok(proxy::config::Parsed::Policy(rbac)) => rbac,
+            Ok(proxy::config::Parsed::Extension(proxy::config::Step::Rbac(rbac))) => rbac,
             Ok(_) => panic!("{name} is a policy"),
             Err(fault) => panic!("{name}: {fault}"),
         }

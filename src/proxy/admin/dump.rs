@@ -5,8 +5,8 @@
 use crate::{
     authz::Rbac,
     config::{
-        Action, Cluster, Config, Discovery, FilterChain, Health, HttpFilter, Listener, PathMatch, RbacSource, Route,
-        RouteTable, RoutesFrom, Secret, VirtualHost,
+        Action, Cluster, Config, Discovery, FilterChain, Health, HttpFilter, Listener, PathMatch, Route, RouteTable,
+        RoutesFrom, Secret, Step, VirtualHost,
     },
 };
 use serde_json::{Value, json};
@@ -38,8 +38,8 @@ pub(super) fn config(config: &Config) -> Value {
         },
         {
             "@type": kind("EcdsConfigDump"),
-            "ecds_filters": sorted(config.policies.iter()).map(|(name, one)| json!({
-                "ecds_filter": {"name": **name, "typed_config": rbac(one)},
+            "ecds_filters": sorted(config.extensions.iter()).map(|(name, one)| json!({
+                "ecds_filter": {"name": **name, "typed_config": step(one)},
             })).collect::<Vec<_>>(),
         },
         {
@@ -121,9 +121,11 @@ fn listener(listener: &Listener) -> Value {
 }
 
 fn chain(chain: &FilterChain) -> Value {
-    let filters = chain.http.filters.iter().map(|HttpFilter::Rbac(source)| match source {
-        RbacSource::Named(name) => json!({"name": **name, "config_discovery": {}}),
-        RbacSource::Inline(policy) => json!({"name": "envoy.filters.http.rbac", "typed_config": rbac(policy)}),
+    let filters = chain.http.filters.iter().map(|filter| match filter {
+        HttpFilter::Named(name) => json!({"name": **name, "config_discovery": {}}),
+        HttpFilter::Inline(one) => json!({"typed_config": step(one)}),
+        HttpFilter::Cors => json!({"name": "envoy.filters.http.cors"}),
+        HttpFilter::OfRoute => json!({"name": "envoy.filters.http.filter_chain"}),
     });
     let routes = match &chain.http.routes {
         RoutesFrom::Named(name) => json!({"route_config_name": **name}),
@@ -199,6 +201,13 @@ fn route(route: &Route) -> Value {
         Action::Direct(direct) => value["direct_response"] = json!({"status": direct.status}),
     }
     value
+}
+
+fn step(step: &Step) -> Value {
+    match step {
+        Step::Rbac(policies) => rbac(policies),
+        Step::ExtAuthz(authz) => json!({"ext_authz": {"cluster": *authz.cluster}}),
+    }
 }
 
 fn rbac(rbac: &Rbac) -> Value {

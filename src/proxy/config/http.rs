@@ -1,7 +1,7 @@
 //! The HTTP connection manager: how a connection's requests are read, canonicalised, authorised and routed.
 
-use super::{Name, RouteTable};
-use crate::{authz::Rbac, head::Normalize, log::Format};
+use super::{Name, RouteTable, Step};
+use crate::{head::Normalize, log::Format};
 use std::{sync::Arc, time::Duration};
 
 /// Which HTTP a downstream connection may speak.
@@ -47,20 +47,17 @@ pub enum RoutesFrom {
     Inline(Arc<RouteTable>),
 }
 
-/// Where a policy comes from.
-#[derive(Clone, Debug)]
-pub enum RbacSource {
-    /// By ECDS.
-    Named(Name),
-    /// Written in the listener.
-    Inline(Arc<Rbac>),
-}
-
-/// One step before the router. The router itself is implied: a chain must end with it.
+/// One filter before the router. The router itself is implied: a chain must end with it.
 #[derive(Clone, Debug)]
 pub enum HttpFilter {
-    /// Authorisation.
-    Rbac(RbacSource),
+    /// By ECDS; as long as it has not come, nothing passes.
+    Named(Name),
+    /// Written in the listener.
+    Inline(Step),
+    /// Where CORS acts, as the route says.
+    Cors,
+    /// Where the route's own steps act.
+    OfRoute,
 }
 
 /// Where an access log goes.

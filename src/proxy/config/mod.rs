@@ -6,6 +6,7 @@
 //! cluster or a certificate never touches a listener or a connection.
 
 mod cluster;
+mod extension;
 mod headers;
 mod http;
 mod journal;
@@ -21,8 +22,9 @@ pub use cluster::{
     Balance, Cluster, ClusterSpec, Discovery, Endpoint, Endpoints, Health, Http2Limits, Limits, Locality, SubjectName,
     Upstream, UpstreamTls,
 };
+pub use extension::{AuthBody, AuthService, Cors, ExtAuthz, HttpAuth, RouteSteps, Step};
 pub use headers::{AppendAction, HeaderEdit, HeaderEdits};
-pub use http::{AccessLog, Codec, HttpFilter, HttpManager, LogSink, RbacSource, RoutesFrom, ServerHeader, Underscores};
+pub use http::{AccessLog, Codec, HttpFilter, HttpManager, LogSink, RoutesFrom, ServerHeader, Underscores};
 pub use listener::{ChainMatch, FilterChain, Listener, Tls, TlsVersion, Transport};
 pub use route::{
     Action, DirectResponse, Fallback, Forward, HeaderMatch, HeaderRule, HostRewrite, Mirror, PathMatch, PathRewrite,
@@ -35,7 +37,6 @@ pub use store::Store;
 
 pub use parse::{Context, Fault, Parsed, parse};
 
-use crate::authz::Rbac;
 use std::sync::Arc;
 
 /// A name that many places share.
@@ -55,8 +56,8 @@ pub struct Config {
     pub tables: Map<Arc<RouteTable>>,
     /// Clusters with their endpoints, by name.
     pub clusters: Map<Arc<Cluster>>,
-    /// Policies that came as extension resources (ECDS), by name.
-    pub policies: Map<Arc<Rbac>>,
+    /// Policies and other steps that came as extension resources (ECDS), by name.
+    pub extensions: Map<Step>,
     /// Certificates (SDS), by name.
     pub secrets: Map<Arc<Secret>>,
 }
@@ -68,14 +69,6 @@ impl Config {
         match from {
             RoutesFrom::Named(name) => self.tables.get(name),
             RoutesFrom::Inline(table) => Some(table),
-        }
-    }
-
-    /// The policy that a filter names; none denies (fail closed).
-    pub fn policy<'a>(&'a self, from: &'a RbacSource) -> Option<&'a Arc<Rbac>> {
-        match from {
-            RbacSource::Named(name) => self.policies.get(name),
-            RbacSource::Inline(rbac) => Some(rbac),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Route tables, virtual hosts, routes.
 
-use super::{HeaderEdits, Map, Name};
+use super::{HeaderEdits, Map, Name, RouteSteps};
 use crate::route::RouteIndex;
 use regex::Regex;
 use std::{sync::Arc, time::Duration};
@@ -157,6 +157,18 @@ pub struct RetryOn {
     pub grpc: u32,
 }
 
+impl RetryOn {
+    /// Whether a try may be repeated after the request was sent, so that its body must be kept.
+    pub fn after_sending(&self) -> bool {
+        self.server_error
+            || self.gateway_error
+            || self.reset
+            || self.retriable_4xx
+            || self.status_codes
+            || self.grpc != 0
+    }
+}
+
 /// Retries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -255,6 +267,8 @@ pub struct Route {
     pub request_headers: HeaderEdits,
     /// Edits of the response.
     pub response_headers: HeaderEdits,
+    /// What is done with its requests before, if anything.
+    pub steps: Option<Box<RouteSteps>>,
 }
 
 /// The routes of some hosts.

@@ -5,8 +5,7 @@
 //! A cluster waits for the first word about its endpoints.
 
 use super::{
-    Cluster, ClusterSpec, Config, Context, Endpoints, Fault, HttpFilter, Listener, Name, Parsed, RbacSource,
-    RoutesFrom, Shared,
+    Cluster, ClusterSpec, Config, Context, Endpoints, Fault, HttpFilter, Listener, Name, Parsed, RoutesFrom, Shared,
     journal::{Change, Journal},
     parse,
     tables::Tables,
@@ -219,7 +218,7 @@ impl Store {
                 self.answered.insert((TypeUrl::Secret, name.clone()));
                 self.publish_waiting(name);
             }
-            Parsed::Policy(policy) => drop(self.next.policies.insert(name.clone(), Arc::new(policy))),
+            Parsed::Extension(step) => drop(self.next.extensions.insert(name.clone(), step)),
             Parsed::Listener(mut listener) => {
                 if let Some(bind) = self.bind {
                     listener.address.set_ip(bind);
@@ -256,7 +255,7 @@ impl Store {
                 self.answered.insert((TypeUrl::Secret, name.clone()));
                 self.publish_waiting(name);
             }
-            TypeUrl::Extension => drop(self.next.policies.remove(name)),
+            TypeUrl::Extension => drop(self.next.extensions.remove(name)),
             TypeUrl::Listener => {
                 self.listeners.remove(name);
                 self.next.listeners.remove(name);
@@ -344,9 +343,9 @@ impl Store {
                     true => {}
                 }
             }
-            for HttpFilter::Rbac(source) in &chain.http.filters {
-                if let RbacSource::Named(name) = source
-                    && !self.next.policies.contains_key(name)
+            for filter in &chain.http.filters {
+                if let HttpFilter::Named(name) = filter
+                    && !self.next.extensions.contains_key(name)
                 {
                     missing.push(format!("policy {name}"));
                 }
@@ -373,11 +372,11 @@ impl Store {
                 });
                 interests.names(TypeUrl::Route, tables);
                 let filters = chains().flat_map(|chain| &chain.http.filters);
-                let policies = filters.filter_map(|HttpFilter::Rbac(source)| match source {
-                    RbacSource::Named(name) => Some(name.clone()),
-                    RbacSource::Inline(_) => None,
+                let named = filters.filter_map(|filter| match filter {
+                    HttpFilter::Named(name) => Some(name.clone()),
+                    _ => None,
                 });
-                interests.names(TypeUrl::Extension, policies);
+                interests.names(TypeUrl::Extension, named);
                 interests.names(TypeUrl::Secret, self.wanted_secrets());
             }
             TypeUrl::Route if self.tables.any_by_vhds() => drop(interests.wildcard(TypeUrl::VirtualHost)),

@@ -269,7 +269,7 @@ fn what_a_listener_in_force_names_can_go_without_opening_it() {
     story.start();
     story.lose(TypeUrl::Extension, "deny");
     let config = story.shared.load();
-    let HttpFilter::Rbac(source) = &config.listeners["l"].chains[0].http.filters[0];
-    // Which denies: `Config::policy`.
-    assert!(config.policy(source).is_none());
+    let HttpFilter::Named(name) = &config.listeners["l"].chains[0].http.filters[0] else { panic!("a named filter") };
+    // Which denies: `serve::filters`.
+    assert!(config.extensions.get(name).is_none());
 }

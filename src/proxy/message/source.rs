@@ -1,5 +1,6 @@
 //! Where a body comes from.
 
+use super::kept::Kept;
 use crate::{
     h1::{BodyError, Decoder, Length, Step},
     io::{Buffer, Io},
@@ -38,6 +39,8 @@ pub(crate) enum Source<'a> {
         /// Some of it has been read.
         touched: bool,
     },
+    /// Of which a copy is kept, to be read again.
+    Kept(Box<Kept<'a>>),
     /// No body, or one that is over.
     Empty,
 }
@@ -94,6 +97,7 @@ impl<'a> Source<'a> {
             Source::H1 { length, .. } => *length,
             Source::H2 { length: Some(length), .. } => Length::Exact(*length),
             Source::H2 { .. } => Length::Chunked,
+            Source::Kept(kept) => kept.length(),
             Source::Empty => Length::Exact(0),
         }
     }
@@ -103,15 +107,32 @@ impl<'a> Source<'a> {
         match self {
             Source::H1 { decoder, .. } => decoder.is_done(),
             Source::H2 { ended, .. } => *ended,
+            Source::Kept(kept) => kept.is_done(),
             Source::Empty => true,
         }
     }
 
-    /// Whether nothing of it has been read yet, so that it can be sent once more.
+    /// Whether it can be sent once more: nothing of it has been read yet, or all that was read has been kept.
     pub(crate) fn is_untouched(&self) -> bool {
         match self {
             Source::H1 { touched, .. } | Source::H2 { touched, .. } => !touched,
+            Source::Kept(kept) => kept.is_whole(),
             Source::Empty => true,
+        }
+    }
+
+    /// How many bytes of it can be read once more; none unless a copy is kept.
+    pub(crate) fn kept(&self) -> usize {
+        match self {
+            Source::Kept(kept) => kept.most(),
+            _ => 0,
+        }
+    }
+
+    /// Starts again from the first byte, if a copy is kept. To be called only while it [`Source::is_untouched`].
+    pub(crate) fn rewind(&mut self) {
+        if let Source::Kept(kept) = self {
+            kept.rewind();
         }
     }
 
@@ -126,6 +147,7 @@ impl<'a> Source<'a> {
     pub(crate) fn piece(&mut self) -> Result<Option<Piece<'_>>, SourceError> {
         match self {
             Source::Empty => Ok(None),
+            Source::Kept(kept) => kept.piece(),
             Source::H2 { next, .. } => Ok(next.take().map(Piece::Owned)),
             Source::H1 { buffer, decoder, used, touched, .. } => {
                 buffer.consume(std::mem::take(used));
@@ -148,6 +170,7 @@ impl<'a> Source<'a> {
     pub(crate) async fn fill(&mut self) -> Result<(), SourceError> {
         match self {
             Source::Empty => Ok(()),
+            Source::Kept(kept) => Box::pin(kept.fill()).await,
             Source::H1 { io, buffer, decoder, .. } => {
                 if io.read(buffer).await? == 0 {
                     decoder.close()?;
@@ -173,14 +196,17 @@ impl<'a> Source<'a> {
     pub(crate) async fn trailers(&mut self) -> Result<Option<HeaderMap>, SourceError> {
         match self {
             Source::H2 { stream, .. } => Ok(stream.trailers().await?),
+            Source::Kept(kept) => Box::pin(kept.trailers()).await,
             _ => Ok(None),
         }
     }
 
     /// Drops what the last piece used. To be called when the body is no longer read.
     pub(crate) fn release(&mut self) {
-        if let Source::H1 { buffer, used, .. } = self {
-            buffer.consume(std::mem::take(used));
+        match self {
+            Source::H1 { buffer, used, .. } => buffer.consume(std::mem::take(used)),
+            Source::Kept(kept) => kept.release(),
+            Source::H2 { .. } | Source::Empty => {}
         }
     }
 }

@@ -140,6 +140,7 @@ mod tests {
             action: Action::Direct(DirectResponse { status: 200, body: Default::default() }),
             request_headers: Default::default(),
             response_headers: Default::default(),
+            steps: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! One request: authorize, route, and then forward, redirect or answer it.
 
 use super::{
-    Link,
+    Link, filters,
     forward::forward,
     local::{self, Local},
     prepare,
@@ -9,8 +9,8 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    authz::{Explanation, Input, Verdict},
-    config::{Action, Config, HttpFilter, HttpManager, RbacSource, Underscores},
+    config::{Action, AppendAction, Config, Name, Underscores},
+    filter::write,
     head::{Fields, Head, Reply},
     io::{Alarm, Buffer},
     log::Flag,
@@ -43,6 +43,24 @@ pub(super) struct Exchange<'a> {
     pub(super) upgrade: bool,
     /// The client waits to be told to go on.
     pub(super) expects_continue: bool,
+    /// What filters have to say on the response, if anything.
+    pub(super) after: Option<Box<After>>,
+}
+
+/// What filters write on a response, whoever it comes from, after the route's own edits.
+#[derive(Default)]
+pub(super) struct After(Vec<(AppendAction, Name, Vec<u8>)>);
+
+impl After {
+    /// Writes a field.
+    pub(super) fn write(&mut self, action: AppendAction, name: impl Into<Name>, value: impl Into<Vec<u8>>) {
+        self.0.push((action, name.into(), value.into()));
+    }
+
+    /// Writes it all.
+    pub(super) fn apply(&self, fields: &mut Fields) {
+        self.0.iter().for_each(|(action, name, value)| write(*action, name, value, fields));
+    }
 }
 
 /// How a request ended.
@@ -73,12 +91,6 @@ async fn answer<'c>(
 ) -> End {
     let http = &link.chain.http;
     prepare::request(x.head, link, x.worker, x.upgrade);
-    if let Some(why) = denied(config, http, link, x.head) {
-        // No flag: Envoy's RBAC sets none, the details say it.
-        trace.details = why.details.clone().into();
-        trace.denied = Some(why);
-        return local::answer(x, trace, source, responder, Local::new(403).text("RBAC: access denied")).await;
-    }
     if !underscores_allowed(http.underscores, x.head.fields_mut()) {
         trace.flags.set(Flag::DownstreamProtocolError);
         trace.details = "unexpected_underscore".into();
@@ -89,13 +101,19 @@ async fn answer<'c>(
         table.internal_only_headers.iter().for_each(|name| x.head.fields_mut().remove(name));
     }
     let selected = table.and_then(|table| Some((table, table.select(&Request::from(&*x.head))?)));
+    if let Some((_, selected)) = &selected {
+        trace.route = Some(&selected.route.name);
+        trace.virtual_host = Some(&selected.host.name);
+    }
+    let route = selected.as_ref().map(|(_, selected)| selected.route);
+    if let Some(end) = filters::run(config, link, x, trace, route, source, responder).await {
+        return end;
+    }
     let Some((table, selected)) = selected else {
         trace.flags.set(Flag::NoRoute);
         trace.details = "route_not_found".into();
         return local::answer(x, trace, source, responder, Local::new(404)).await;
     };
-    trace.route = Some(&selected.route.name);
-    trace.virtual_host = Some(&selected.host.name);
     match &selected.route.action {
         Action::Forward(to) => forward(config, x, trace, (table, selected, to), source, responder).await,
         Action::Redirect(redirect) => {
@@ -121,33 +139,4 @@ fn underscores_allowed(action: Underscores, fields: &mut Fields) -> bool {
         Underscores::Drop => fields.remove_if(|_, name, _| has(name)),
     }
     true
-}
-
-/// Why the policies deny a request, if they do. A policy that isn't there denies.
-fn denied(config: &Config, http: &HttpManager, link: &Link, head: &Head) -> Option<Box<Explanation>> {
-    if http.filters.is_empty() {
-        return None;
-    }
-    let conn = &link.conn;
-    let request = Request::from(head);
-    let input = Input {
-        request: &request,
-        peer: conn.peer,
-        local: conn.local,
-        remote: head.client().unwrap_or(conn.peer.ip()),
-        server_name: conn.sni.as_deref(),
-        certificate: conn.certificate.as_deref(),
-    };
-    http.filters.iter().find_map(|filter| {
-        let HttpFilter::Rbac(from) = filter;
-        match (config.policy(from), from) {
-            (Some(rbac), _) => match rbac.check(&input) {
-                Verdict::Allowed => None,
-                Verdict::Denied(why) => Some(why),
-            },
-            (None, RbacSource::Named(name)) => Some(Box::new(Explanation::missing(name))),
-            // Not reached: what is written in the listener is there.
-            (None, RbacSource::Inline(_)) => Some(Box::new(Explanation::missing("of the listener"))),
-        }
-    })
 }

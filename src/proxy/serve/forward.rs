@@ -13,12 +13,15 @@ use crate::{
     filter::edit_request,
     h1,
     log::Flag,
-    message::Source,
+    message::{Kept, Source},
     route::{Selected, rewrite_path},
     upstream::{Active, Group, Target},
     worker::now,
 };
 use std::{rc::Rc, time::Duration};
+
+/// Most of a request's body that is kept for another try, as much as Envoy does.
+const MOST_REPLAYED: usize = 64 << 10;
 
 /// What was decided about a request before the first try.
 pub(super) struct Plan<'c> {
@@ -129,6 +132,9 @@ async fn attempts(
     source: &mut Source<'_>,
     responder: &mut Responder<'_>,
 ) -> Result<End, Failed> {
+    if plan.retry.is_some_and(|retry| retry.on.after_sending()) && !source.is_done() {
+        Kept::wrap(source, MOST_REPLAYED);
+    }
     let talk = Talk::new(x, plan);
     let mut before: Option<Rc<Target>> = None;
     loop {
@@ -155,6 +161,8 @@ async fn attempts(
         drop(active);
         let pause = pause(retry, trace.attempts, x.worker.random());
         talk.guard(x.alarm, tokio::time::sleep(pause)).await?;
+        source.rewind();
+        plan.mirrors.restart();
     }
 }
 

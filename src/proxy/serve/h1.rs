@@ -157,7 +157,19 @@ async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scrat
         started: false,
     };
     let (upgrade, expects_continue) = (request.upgrade, request.expects_continue);
-    let mut x = Exchange { worker, link, alarm, head, reply, back, out: forward, started, upgrade, expects_continue };
+    let mut x = Exchange {
+        worker,
+        link,
+        alarm,
+        head,
+        reply,
+        back,
+        out: forward,
+        started,
+        upgrade,
+        expects_continue,
+        after: None,
+    };
     let end = exchange::run(&mut x, &mut source, &mut responder).await;
     source.release();
     match (end, responder.keeps()) {
@@ -197,6 +209,7 @@ async fn refuse(
         started,
         upgrade: false,
         expects_continue: false,
+        after: None,
     };
     let mut trace = Trace::new(started);
     trace.details = format!("http1.codec_error: {refusal}").into();

@@ -107,6 +107,7 @@ async fn stream(worker: &Rc<Worker>, link: &Link, request: Request<RecvStream>, 
         started,
         upgrade: false,
         expects_continue: false,
+        after: None,
     };
     match read {
         // A response that was cut off resets the stream when its handles are dropped.

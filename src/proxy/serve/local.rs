@@ -10,6 +10,7 @@ use crate::{
     config::RouteTable,
     filter::edit_response,
     h1::Length,
+    head::Fields,
     message::{Piece, Source},
     route::Selected,
     worker::now,
@@ -21,12 +22,13 @@ pub(super) struct Local<'a> {
     body: &'a [u8],
     location: Option<&'a str>,
     edits: Option<(&'a RouteTable, Selected<'a>)>,
+    fields: Option<&'a Fields>,
 }
 
 impl<'a> Local<'a> {
     /// An answer with that code, and nothing else.
     pub(super) fn new(status: u16) -> Self {
-        Self { status, body: b"", location: None, edits: None }
+        Self { status, body: b"", location: None, edits: None, fields: None }
     }
 
     /// With a text.
@@ -51,6 +53,12 @@ impl<'a> Local<'a> {
         self.edits = Some((table, selected));
         self
     }
+
+    /// With these fields; what describes the body stays ours, but for its type.
+    pub(super) fn fields(mut self, fields: &'a Fields) -> Self {
+        self.fields = Some(fields);
+        self
+    }
 }
 
 /// Answers a request ourselves.
@@ -73,18 +81,26 @@ pub(super) async fn answer(
     if let Some(location) = local.location {
         reply.fields.append("location", location.as_bytes());
     }
+    for (name, value) in local.fields.into_iter().flat_map(Fields::iter) {
+        reply.fields.append(name, value);
+    }
     // Codes that never have a body have no length either (RFC 9110 8.6).
     if !matches!(local.status, 100..200 | 204 | 304) {
         let mut digits = itoa::Buffer::new();
         if !local.body.is_empty() {
             reply.fields.append("content-length", digits.format(local.body.len()).as_bytes());
-            reply.fields.append("content-type", b"text/plain");
+            if !reply.fields.contains("content-type") {
+                reply.fields.append("content-type", b"text/plain");
+            }
         } else if responder.is_h1() {
             reply.fields.append("content-length", b"0");
         }
     }
     if let Some((table, selected)) = local.edits {
         edit_response(table, selected, None, &mut reply.fields);
+    }
+    if let Some(after) = &x.after {
+        after.apply(&mut reply.fields);
     }
     prepare::response(reply, x.link, x.worker);
     x.alarm.set(Some(now() + std::time::Duration::from_secs(60)));

@@ -3,14 +3,14 @@
 //! Bounded: a copy carries a body of up to [`MOST_BODY`] bytes (a request with a larger one is not copied), and a
 //! worker has at most [`MOST_COPIES`] under way; more are dropped.
 
-use super::{exchange::Exchange, line::Line};
+use super::{
+    call::{Body, call},
+    exchange::Exchange,
+};
 use crate::{
-    config::{Cluster, Config, Discovery, Forward, Mirror},
-    h1::Length,
+    config::{Cluster, Config, Forward, Mirror},
     head::Head,
-    message::{Piece, Sink, Source, copy},
-    upstream::Active,
-    worker::{Worker, now},
+    worker::Worker,
 };
 use bytes::Bytes;
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
@@ -64,6 +64,13 @@ impl Mirrors {
         }
     }
 
+    /// The body is sent once more.
+    pub(super) fn restart(&self) {
+        if let Some(copies) = &mut *self.0.borrow_mut() {
+            copies.body.clear();
+        }
+    }
+
     /// The request is complete: the copies go out.
     pub(super) fn send(&self, worker: &Rc<Worker>) {
         let Some(waiting) = self.0.borrow_mut().take() else { return };
@@ -79,44 +86,8 @@ impl Mirrors {
             worker.tasks.spawn_local("mirror", move |_| async move {
                 let _permit = permit;
                 // Nobody waits for the answer, or for an error.
-                let _ = tokio::time::timeout(timeout, send(&owned, &copy.cluster, &head, body)).await;
+                let _ = tokio::time::timeout(timeout, call(&owned, &copy.cluster, &head, body, Body::Drop)).await;
             });
         }
     }
-}
-
-/// Sends one copy, and reads the answer so that the connection can be used again.
-async fn send(worker: &Worker, cluster: &Cluster, head: &Head, body: Bytes) -> Option<()> {
-    let endpoints = match &cluster.spec.discovery {
-        Discovery::Endpoints => cluster.endpoints.clone(),
-        Discovery::Dns { .. } => worker.names.endpoints(cluster).await,
-    };
-    let group = worker.clusters.group(cluster, &endpoints);
-    let target = Active::new(group.pick(|| worker.random(), None)?.clone());
-    let line = match target.checkout() {
-        Some(connection) => Line::H1(connection),
-        None => Line::open(&target, &group.spec, worker, head.version()).await.ok()?,
-    };
-    let mut scratch = worker.lend();
-    let length = if body.is_empty() { Length::Exact(0) } else { Length::Exact(body.len() as u64) };
-    let mut head = head.clone();
-    let mut digits = itoa::Buffer::new();
-    if !body.is_empty() {
-        head.fields_mut().set("content-length", digits.format(body.len()).as_bytes());
-    }
-    let (mut sink, inbound) = line.start(&head, length, false, &mut scratch.forward).ok()?;
-    if !body.is_empty() {
-        sink.write(Piece::Owned(body)).await.ok()?;
-    }
-    sink.end(None).await.ok()?;
-    let answer = inbound.head(&mut scratch.back, &mut scratch.reply, head.method() == "HEAD").await.ok()?;
-    let (mut source, keep_alive): (Source<'_>, bool) = answer.body(&line, &mut scratch.back);
-    copy(&mut source, &mut Sink::None, |_| {}).await.ok()?;
-    source.release();
-    drop(source);
-    if let (Line::H1(connection), true) = (line, keep_alive && scratch.back.is_empty()) {
-        target.give_back(connection, now());
-    }
-    worker.give_back(scratch);
-    Some(())
 }

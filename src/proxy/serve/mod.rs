@@ -1,6 +1,10 @@
 //! From a client's connection to its answers, phase by phase: see the flowchart in src/ARCHITECTURE.md.
 
+mod call;
+mod cors;
 mod exchange;
+mod ext_authz;
+mod filters;
 mod forward;
 mod h1;
 mod h2;

@@ -2,7 +2,7 @@
 
 use super::{
     Link,
-    exchange::{End, Exchange},
+    exchange::{After, End, Exchange},
     forward::Plan,
     line::Line,
     prepare,
@@ -198,7 +198,7 @@ impl<'p, 'c> Talk<'p, 'c> {
             responder.proceed().await.map_err(|_| Failed::ClientGone)?;
             x.expects_continue = false;
         }
-        let pumping = Pumping::new(self, x, source.is_done());
+        let pumping = Pumping::new(self, x, source);
         let (mut sink, inbound) = line.start(x.head, source.length(), x.upgrade, x.out)?;
         let to_head = x.head.method() == "HEAD";
         if pumping.done.get() {
@@ -226,11 +226,11 @@ impl<'p, 'c> Talk<'p, 'c> {
         let answer = answer?;
         let answered = now();
         trace.answered = Some(answered);
-        self.check(x.reply, last, x.upgrade && responder.is_h1())?;
+        self.check(x.reply, last || !pumping.can_replay(), x.upgrade && responder.is_h1())?;
         let upgraded = x.reply.status == 101;
         self.attempt.set(None);
         self.touch(x.alarm, answered);
-        self.edit_reply(x.reply, x.link, x.worker);
+        self.edit_reply(x.reply, x.after.as_deref(), x.link, x.worker);
         trace.status = x.reply.status;
         trace.details = "via_upstream".into();
         let (mut body, keep_alive) = answer.body(line, x.back);
@@ -275,10 +275,13 @@ impl<'p, 'c> Talk<'p, 'c> {
         Ok(())
     }
 
-    fn edit_reply(&self, reply: &mut Reply, link: &Link, worker: &Worker) {
+    fn edit_reply(&self, reply: &mut Reply, after: Option<&After>, link: &Link, worker: &Worker) {
         strip_hop_by_hop(&mut reply.fields, reply.status == 101);
         let plan = self.plan;
         edit_response(plan.table, plan.selected, Some(plan.weighted), &mut reply.fields);
+        if let Some(after) = after {
+            after.apply(&mut reply.fields);
+        }
         prepare::response(reply, link, worker);
     }
 
@@ -331,13 +334,28 @@ struct Pumping<'t, 'p, 'c> {
     /// The backend stopped reading; it may have answered all the same.
     broken: Cell<bool>,
     received: Cell<u64>,
+    /// How much of the body can be sent once more.
+    kept: usize,
     complete: Cell<Option<Instant>>,
 }
 
 impl<'t, 'p, 'c> Pumping<'t, 'p, 'c> {
-    fn new(talk: &'t Talk<'p, 'c>, x: &Exchange<'t>, done: bool) -> Self {
-        let (done, broken) = (Cell::new(done), Cell::new(false));
-        Self { talk, alarm: x.alarm, worker: x.worker, done, broken, received: Cell::new(0), complete: Cell::new(None) }
+    fn new(talk: &'t Talk<'p, 'c>, x: &Exchange<'t>, source: &Source<'_>) -> Self {
+        Self {
+            talk,
+            alarm: x.alarm,
+            worker: x.worker,
+            done: Cell::new(source.is_done()),
+            broken: Cell::new(false),
+            received: Cell::new(0),
+            kept: source.kept(),
+            complete: Cell::new(None),
+        }
+    }
+
+    /// Whether all that was sent of the body can be sent once more.
+    fn can_replay(&self) -> bool {
+        self.received.get() <= self.kept as u64
     }
 
     fn moved(&self, piece: &[u8]) {

@@ -3,27 +3,24 @@
 use super::{
     access_log,
     at::{At, Fault, flag, number, take},
+    filter::filters,
     listener::ads,
-    rbac, route,
+    route,
 };
 use crate::{
-    config::{Codec, HttpFilter, HttpManager, RbacSource, RoutesFrom, ServerHeader, Underscores},
+    config::{Codec, HttpManager, RoutesFrom, ServerHeader, Underscores},
     head::{EscapedSlashes, Normalize},
 };
 use proto::envoy::envoy::{
     config::core::v3::{
-        ExtensionConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
+        Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions,
         http_protocol_options::HeadersWithUnderscoresAction,
     },
-    extensions::filters::{
-        http::{rbac::v3::Rbac as RbacFilter, router::v3::Router},
-        network::http_connection_manager::v3::{
-            self as pb, HttpConnectionManager,
-            http_connection_manager::{
-                CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier,
-                ServerHeaderTransformation, StripPortMode, UpgradeConfig,
-            },
-            http_filter::ConfigType,
+    extensions::filters::network::http_connection_manager::v3::{
+        self as pb, HttpConnectionManager,
+        http_connection_manager::{
+            CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier,
+            ServerHeaderTransformation, StripPortMode, UpgradeConfig,
         },
     },
 };
@@ -186,63 +183,6 @@ fn routes(at: &At<'_>, specifier: Option<RouteSpecifier>) -> Result<RoutesFrom, 
         }
         _ => at.field("route_specifier").fail("wanted rds or route_config"),
     }
-}
-
-/// All filters before the router, and whether the router adds no `x-envoy-` headers.
-fn filters(at: &At<'_>, filters: Vec<pb::HttpFilter>) -> Result<(Box<[HttpFilter]>, bool), Fault> {
-    let at = at.field("http_filters");
-    let mut out = Vec::new();
-    let count = filters.len();
-    for (index, filter) in filters.into_iter().enumerate() {
-        let at = at.index(index);
-        // An optional filter is one that may be skipped if it isn't known; skipping is never safe for a policy.
-        take!(at, filter => pb::HttpFilter { name, config_type } moot { is_optional } refuse { disabled });
-        match config_type {
-            Some(ConfigType::TypedConfig(any)) if any.type_url == <Router as prost::Name>::type_url() => {
-                let suppress = router(&at.field("typed_config"), at.field("typed_config").unpack(&any)?)?;
-                if index + 1 < count {
-                    return at.fail("the router must be the last filter");
-                }
-                return Ok((out.into(), suppress));
-            }
-            Some(ConfigType::TypedConfig(any)) if any.type_url == <RbacFilter as prost::Name>::type_url() => {
-                let policy = rbac::filter(&at.field("typed_config"), Some(any))?;
-                out.push(HttpFilter::Rbac(RbacSource::Inline(Arc::new(policy))));
-            }
-            Some(ConfigType::ConfigDiscovery(source)) => {
-                discovery(&at.field("config_discovery"), source)?;
-                out.push(HttpFilter::Rbac(RbacSource::Named(at.name(&name))));
-            }
-            Some(ConfigType::TypedConfig(any)) => {
-                return at.field("typed_config").fail(format!("filter {name:?} of type {:?} is unknown", any.type_url));
-            }
-            None => return at.fail(format!("filter {name:?} has no configuration")),
-        }
-    }
-    at.fail("wanted the router as the last filter")
-}
-
-fn discovery(at: &At<'_>, source: ExtensionConfigSource) -> Result<(), Fault> {
-    // Warming without the policy, or a default in its place, would let requests by: the listener waits instead.
-    take!(at, source => ExtensionConfigSource { config_source, type_urls } moot {}
-        refuse { default_config, apply_default_config_without_warming });
-    ads(&at.field("config_source"), config_source)?;
-    match type_urls.iter().position(|url| *url != <RbacFilter as prost::Name>::type_url()) {
-        None => Ok(()),
-        Some(index) => {
-            at.field("type_urls").index(index).fail(format!("filter type {:?} is unknown", type_urls[index]))
-        }
-    }
-}
-
-fn router(at: &At<'_>, message: Router) -> Result<bool, Fault> {
-    take!(at, message => Router { suppress_envoy_headers }
-        moot {
-            dynamic_stats, upstream_log_options, suppress_grpc_request_failure_code_stats,
-            reject_connect_request_early_data,
-        }
-        refuse { start_child_span, upstream_log, strict_check_headers, respect_expected_rq_timeout, upstream_http_filters });
-    Ok(suppress_envoy_headers)
 }
 
 struct ConnectionOptions {

@@ -11,6 +11,8 @@ mod access_log;
 mod at;
 mod cluster;
 mod endpoint;
+mod ext_authz;
+mod filter;
 mod forward;
 mod headers;
 mod http;
@@ -26,8 +28,7 @@ mod tls;
 pub use at::Fault;
 pub use intern::Context;
 
-use super::{ClusterSpec, Endpoints, Listener, Name, RouteTable, Secret, VirtualHost};
-use crate::authz::Rbac;
+use super::{ClusterSpec, Endpoints, Listener, Name, RouteTable, Secret, Step, VirtualHost};
 use at::{At, decode};
 use proto::{TypeUrl, envoy::envoy as pb};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub enum Parsed {
     /// LDS.
     Listener(Listener),
     /// ECDS.
-    Policy(Rbac),
+    Extension(Step),
     /// RDS; its virtual hosts come by VHDS if the flag is set.
     Routes(RouteTable, bool),
     /// VHDS.
@@ -72,7 +73,8 @@ pub fn parse(context: &Context, type_url: TypeUrl, name: &Name, body: &[u8]) -> 
         TypeUrl::Extension => {
             let extension: pb::config::core::v3::TypedExtensionConfig = decode(at, body)?;
             at.same_name(name, &extension.name)?;
-            Parsed::Policy(rbac::filter(&at.field("typed_config"), extension.typed_config)?)
+            let at = at.field("typed_config");
+            Parsed::Extension(filter::step(&at, at.want("typed_config", extension.typed_config)?)?)
         }
         TypeUrl::Route => {
             let (table, vhds) = route::table(at, name, decode(at, body)?)?;

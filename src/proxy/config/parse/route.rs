@@ -2,7 +2,7 @@
 
 use super::{
     at::{At, Fault, flag, take},
-    forward,
+    filter, forward,
     headers::edits,
     listener::ads,
     matcher,
@@ -105,11 +105,11 @@ pub(super) fn virtual_host(
 fn route(at: &At<'_>, message: pb::Route) -> Result<Route, Fault> {
     take!(at, message => pb::Route {
         name, r#match, request_headers_to_add, request_headers_to_remove, response_headers_to_add,
-        response_headers_to_remove, action,
+        response_headers_to_remove, typed_per_filter_config, action,
     }
     moot { metadata, decorator, stat_prefix }
     refuse {
-        typed_per_filter_config, tracing, per_request_buffer_limit_bytes, request_body_buffer_limit,
+        tracing, per_request_buffer_limit_bytes, request_body_buffer_limit,
         route_specifiers,
     });
     let matches = route_match(&at.field("match"), at.want("match", r#match)?)?;
@@ -128,6 +128,7 @@ fn route(at: &At<'_>, message: pb::Route) -> Result<Route, Fault> {
         action,
         request_headers: edits(at, "request", request_headers_to_add, request_headers_to_remove)?,
         response_headers: edits(at, "response", response_headers_to_add, response_headers_to_remove)?,
+        steps: filter::of_route(at, typed_per_filter_config)?,
     })
 }
 

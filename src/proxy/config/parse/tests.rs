@@ -79,7 +79,7 @@ fn virtual_hosts() {
         (|_, route, _| route.r#match = None, "routes[0].match: wanted a value, saw none".into()),
         (
             |_, route, _| drop(route.typed_per_filter_config.insert("f".into(), Any::default())),
-            format!("routes[0].typed_per_filter_config: {refused}"),
+            "routes[0].typed_per_filter_config[\"f\"]: this proxy has no such filter".into(),
         ),
         (
             |_, route, _| route.r#match.as_mut().unwrap().runtime_fraction = Some(Default::default()),
@@ -222,7 +222,7 @@ fn listeners() {
                 };
                 manager.http_filters.insert(0, unknown);
             },
-            filter("http_filters[0].typed_config: filter \"lua\" of type \"type.googleapis.com/lua\" is unknown"),
+            filter("http_filters[0].typed_config: a filter of type \"type.googleapis.com/lua\" is unknown"),
         ),
         (
             |_, _, manager| manager.tracing = Some(Default::default()),

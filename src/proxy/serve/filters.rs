@@ -1,0 +1,101 @@
+//! What is done with a request before it is routed on: the connection manager's filters in their order.
+
+use super::{
+    Link, cors,
+    exchange::{End, Exchange},
+    ext_authz,
+    local::{self, Local},
+    respond::Responder,
+    trace::Trace,
+};
+use crate::{
+    authz::{Explanation, Input, Rbac, Verdict},
+    config::{Config, HttpFilter, Route, Step},
+    head::Head,
+    message::Source,
+    route::Request,
+};
+
+/// Runs the filters. An end: one of them has answered the request.
+pub(super) async fn run(
+    config: &Config,
+    link: &Link,
+    x: &mut Exchange<'_>,
+    trace: &mut Trace<'_>,
+    route: Option<&Route>,
+    source: &mut Source<'_>,
+    responder: &mut Responder<'_>,
+) -> Option<End> {
+    let of_route = route.and_then(|route| route.steps.as_deref());
+    for filter in &link.chain.http.filters {
+        let steps = match filter {
+            HttpFilter::Inline(step) => std::slice::from_ref(step),
+            HttpFilter::Named(name) => match config.extensions.get(name) {
+                Some(step) => std::slice::from_ref(step),
+                None => {
+                    let why = Box::new(Explanation::missing(name));
+                    return Some(deny(x, trace, source, responder, why).await);
+                }
+            },
+            HttpFilter::OfRoute => of_route.map_or(&[][..], |steps| &steps.chain),
+            HttpFilter::Cors => {
+                let answer = of_route.and_then(|steps| cors::request(steps.cors.as_ref()?, x));
+                match answer {
+                    None => continue,
+                    Some(fields) => {
+                        let local = Local::new(200).fields(&fields);
+                        return Some(local::answer(x, trace, source, responder, local).await);
+                    }
+                }
+            }
+        };
+        for step in steps {
+            match step {
+                Step::Rbac(rbac) => {
+                    if let Some(why) = denied(rbac, link, x.head) {
+                        return Some(deny(x, trace, source, responder, why).await);
+                    }
+                }
+                Step::ExtAuthz(authz) => {
+                    // Boxed: requests that ask nobody don't pay for it.
+                    let asked = Box::pin(ext_authz::run(config, authz, x, trace, source, responder)).await;
+                    if asked.is_some() {
+                        return asked;
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+async fn deny(
+    x: &mut Exchange<'_>,
+    trace: &mut Trace<'_>,
+    source: &mut Source<'_>,
+    responder: &mut Responder<'_>,
+    why: Box<Explanation>,
+) -> End {
+    // No flag: Envoy's RBAC sets none, the details say it.
+    trace.details = why.details.clone().into();
+    trace.denied = Some(why);
+    local::answer(x, trace, source, responder, Local::new(403).text("RBAC: access denied")).await
+}
+
+/// Why a policy denies a request, if it does.
+fn denied(rbac: &Rbac, link: &Link, head: &Head) -> Option<Box<Explanation>> {
+    let conn = &link.conn;
+    let request = Request::from(head);
+    let input = Input {
+        request: &request,
+        peer: conn.peer,
+        local: conn.local,
+        remote: head.client().unwrap_or(conn.peer.ip()),
+        server_name: conn.sni.as_deref(),
+        certificate: conn.certificate.as_deref(),
+    };
+    match rbac.check(&input) {
+        Verdict::Allowed => None,
+        Verdict::Denied(why) => Some(why),
+    }
+}
