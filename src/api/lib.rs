@@ -11,6 +11,7 @@ mod gateway;
 mod gateway_class;
 mod http_filter;
 mod http_route;
+mod listener_set;
 pub mod manifest;
 mod object;
 mod problem;
@@ -48,6 +49,7 @@ pub use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
+pub use listener_set::{ListenerSet, ListenerSetSpec, ParentGatewayReference};
 pub use object::{Kind, Object, ObjectId};
 pub use problem::{FieldPath, Problem, Severity, Step};
 pub use reference::{

@@ -1,8 +1,8 @@
 //! An object of any of our kinds.
 
 use crate::{
-    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, HttpRoute, Namespace, ObjectMeta, ReferenceGrant,
-    Secret, Service,
+    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, HttpRoute, ListenerSet, Namespace, ObjectMeta,
+    ReferenceGrant, Secret, Service,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -104,6 +104,8 @@ kinds! {
     GatewayClass = "GatewayClass", "gateway.networking.k8s.io", ["v1", "v1beta1"], false;
     /// A Gateway.
     Gateway = "Gateway", "gateway.networking.k8s.io", ["v1", "v1beta1"], true;
+    /// A ListenerSet.
+    ListenerSet = "ListenerSet", "gateway.networking.k8s.io", ["v1"], true;
     /// A HTTPRoute.
     HttpRoute = "HTTPRoute", "gateway.networking.k8s.io", ["v1", "v1beta1"], true;
     /// A ReferenceGrant.

@@ -36,6 +36,7 @@ pub fn check(object: &Object) -> Vec<Violation> {
         Object::Namespace(_) => {}
         Object::GatewayClass(class) => gateway::class(&mut check, &class.spec),
         Object::Gateway(gateway) => gateway::gateway(&mut check, &gateway.spec),
+        Object::ListenerSet(set) => gateway::listener_set(&mut check, &set.spec),
         Object::HttpRoute(route) => http_route::route(&mut check, &route.spec),
         Object::ReferenceGrant(grant) => gateway::grant(&mut check, &grant.spec),
         Object::Service(service) => core::service(&mut check, service),

@@ -72,8 +72,7 @@ impl Board {
     /// Every status, in the order of kind, namespace and name.
     pub fn statuses(&self) -> BTreeMap<ObjectRef, Status> {
         let state = self.state();
-        let whole =
-            |(object, verdict): (&ObjectRef, &Arc<Status>)| (object.clone(), self.whole(&state, object, verdict));
+        let whole = |(object, verdict): (&ObjectRef, &Arc<Status>)| (object.clone(), self.whole(&state, verdict));
         state.verdicts.iter().map(whole).collect()
     }
 
@@ -81,7 +80,7 @@ impl Board {
     pub fn status(&self, id: &ObjectId) -> Option<Status> {
         let object = ObjectRef::new(id.kind.clone(), ObjectKey::new(id.namespace.clone(), id.name.clone()));
         let state = self.state();
-        state.verdicts.get(&object).map(|verdict| self.whole(&state, &object, verdict))
+        state.verdicts.get(&object).map(|verdict| self.whole(&state, verdict))
     }
 
     /// The connected proxies by scope.
@@ -93,7 +92,7 @@ impl Board {
     pub fn is_pending(&self) -> bool {
         let state = self.state();
         let gateways = state.verdicts.iter().filter(|(object, _)| &*object.kind == "Gateway");
-        let mut conditions = gateways.flat_map(|(object, verdict)| self.whole(&state, object, verdict).conditions);
+        let mut conditions = gateways.flat_map(|(_, verdict)| self.whole(&state, verdict).conditions);
         conditions.any(|condition| condition.kind == "Programmed" && condition.verdict.reason == "Pending")
     }
 
@@ -102,10 +101,10 @@ impl Board {
         self.0.changed.subscribe()
     }
 
-    fn whole(&self, state: &State, object: &ObjectRef, verdict: &Status) -> Status {
+    fn whole(&self, state: &State, verdict: &Status) -> Status {
         let mut status = verdict.clone();
-        if &*object.kind == "Gateway" {
-            let scope = Scope::gateway(&object.key.namespace, &object.key.name);
+        if let Some(gateway) = &verdict.gateway {
+            let scope = Scope::gateway(&gateway.namespace, &gateway.name);
             let programmed = programmed(state.clients.get(&scope), self.0.publisher.generation(&scope));
             let lists = status.listeners.iter_mut().map(|listener| &mut listener.conditions);
             for condition in std::iter::once(&mut status.conditions).chain(lists).flatten() {

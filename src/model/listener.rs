@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct ListenerKey {
     /// The Gateway.
     pub gateway: ObjectKey,
-    /// The listener's `name`.
+    /// The listener's `name`; of a ListenerSet's, `<namespace>/<set>/<name>`.
     pub name: Arc<str>,
 }
 

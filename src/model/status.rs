@@ -60,7 +60,7 @@ impl fmt::Display for Condition {
     }
 }
 
-/// What a Gateway says of one of its listeners.
+/// What a Gateway or ListenerSet says of one of its listeners.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerStatus {
     /// The listener's `name`.
@@ -95,9 +95,13 @@ pub struct ParentStatus {
 pub struct Status {
     /// The generation of the object that this status speaks of.
     pub observed_generation: i64,
-    /// Conditions of the object itself (GatewayClass, Gateway, AuthorizationPolicy).
+    /// The Gateway whose proxies decide on `Programmed`, of a Gateway or ListenerSet.
+    pub gateway: Option<ObjectKey>,
+    /// Conditions of the object itself (GatewayClass, Gateway, ListenerSet, AuthorizationPolicy).
     pub conditions: Vec<Condition>,
-    /// A Gateway's listeners, in the order of the spec.
+    /// How many ListenerSets are attached to a Gateway; none if none names it.
+    pub attached_listener_sets: Option<u32>,
+    /// A Gateway's or ListenerSet's own listeners, in the order of the spec.
     pub listeners: Vec<ListenerStatus>,
     /// A route's parents, in the order of the spec.
     pub parents: Vec<ParentStatus>,

@@ -1,15 +1,18 @@
-//! Gateways: their listeners judged by themselves, before any reference is followed.
+//! Gateways: their listeners, and those of their ListenerSets, judged by themselves, before any reference is followed.
 
 use crate::{
     Account, Inputs, Settings,
     class::Classes,
-    isolation::{Surface, surface},
+    conflict,
+    isolation::{ParentKey, Surface, surfaces},
     kind::RouteKind,
+    listener_set::{self, Members, SetShape},
+    namespace::{Allowed, Labels},
     status::Fault,
 };
-use api::{FromNamespaces, GATEWAY_GROUP, LabelSelector, SecretObjectReference};
-use engine::{Engine, Table};
-use model::{Hostname, ObjectKey, Protocol};
+use api::{GATEWAY_GROUP, SecretObjectReference};
+use engine::{Engine, Table, View};
+use model::{Hostname, ListenerKey, ObjectKey, Protocol};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The tables of Gateways.
@@ -17,8 +20,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(crate) struct Gateways {
     /// Every Gateway of our classes.
     pub(crate) shapes: Table<ObjectKey, GatewayShape>,
-    /// The same as routes see it: changes less often.
-    pub(crate) surfaces: Table<ObjectKey, Surface>,
+    /// The same as routes see it, by what they name: changes less often.
+    pub(crate) surfaces: Table<ParentKey, Surface>,
     /// Its pods as policies see them.
     pub(crate) workloads: Table<ObjectKey, Workload>,
     /// Those that are accepted.
@@ -27,20 +30,27 @@ pub(crate) struct Gateways {
     pub(crate) accounts: Table<Account, ObjectKey>,
 }
 
-/// A Gateway of ours, judged without looking at anything but its class.
+/// A Gateway of ours, judged without looking at anything but its class and its ListenerSets.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct GatewayShape {
     pub(crate) generation: i64,
     pub(crate) class: Arc<str>,
     /// Why nothing of it can be programmed.
     pub(crate) fault: Option<Fault>,
+    /// Its own, in the order of the spec, then those of the ListenerSets that it takes.
     pub(crate) listeners: Vec<ListenerShape>,
+    /// The ListenerSets that name it, in the order of precedence.
+    pub(crate) sets: Vec<SetShape>,
     labels: BTreeMap<String, String>,
 }
 
-/// One listener, in the order of the spec.
+/// One listener.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ListenerShape {
+    /// The ListenerSet that it stands in; none is the Gateway itself.
+    pub(crate) set: Option<ObjectKey>,
+    /// Its place in `spec.listeners`.
+    index: usize,
     pub(crate) name: Arc<str>,
     pub(crate) port: u16,
     /// None if we don't speak it.
@@ -56,17 +66,8 @@ pub(crate) struct ListenerShape {
     pub(crate) conflict: Option<Fault>,
     /// Route kinds that we don't know.
     pub(crate) kinds_fault: Option<Fault>,
-    /// Whether another HTTPS listener of the port has hosts in common with it.
+    /// Another HTTPS listener of the port that has hosts in common with it.
     pub(crate) overlaps: Option<Arc<str>>,
-}
-
-/// From which namespaces routes may attach.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Allowed {
-    Same,
-    All,
-    Selector(LabelSelector),
-    None,
 }
 
 /// The pods of a Gateway's proxies.
@@ -77,18 +78,45 @@ pub(crate) struct Workload {
 }
 
 impl ListenerShape {
+    /// What it is called among all of the Gateway's.
+    pub(crate) fn key(&self, gateway: &ObjectKey) -> ListenerKey {
+        let name = match &self.set {
+            None => self.name.clone(),
+            Some(set) => format!("{}/{}/{}", set.namespace, set.name, self.name).into(),
+        };
+        ListenerKey { gateway: gateway.clone(), name }
+    }
+
+    /// The object that it is written in: the ListenerSet or the Gateway.
+    pub(crate) fn object<'a>(&'a self, gateway: &'a ObjectKey) -> &'a ObjectKey {
+        self.set.as_ref().unwrap_or(gateway)
+    }
+
+    /// The path of one of its fields.
+    pub(crate) fn field(&self, field: &str) -> String {
+        format!("spec.listeners[{}]{field}", self.index)
+    }
+
     /// Whether it may be programmed as far as the Gateway alone tells; certificates come on top.
     pub(crate) fn is_sound(&self) -> bool {
         self.fault.is_none() && self.conflict.is_none() && !self.kinds.is_empty()
     }
 }
 
-pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, classes: &Classes, settings: &Arc<Settings>) -> Gateways {
-    let (classes, settings) = (*classes, settings.clone());
+pub(crate) fn declare(
+    engine: &mut Engine,
+    inputs: &Inputs,
+    classes: &Classes,
+    labels: Labels,
+    settings: &Arc<Settings>,
+) -> Gateways {
+    let members = listener_set::declare(engine, inputs);
+    let (classes, settings, around) = (*classes, settings.clone(), (*inputs, members, labels));
     let shapes = engine.derive("gateway shapes", &inputs.gateways, move |view, key, rows| {
         let shape = |gateway: &Arc<api::Gateway>| {
             let class = view.get(&classes, &ObjectKey::new("", &*gateway.spec.gateway_class_name))?;
-            Some((key.clone(), shape(key, gateway, class.fault.as_ref(), &settings)))
+            let sets = sets(view, key, &gateway.spec, &around);
+            Some((key.clone(), shape(key, gateway, sets, class.fault.as_ref(), &settings)))
         };
         rows.iter().filter_map(shape).collect()
     });
@@ -100,7 +128,7 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, classes: &Classes, s
     Gateways {
         shapes,
         surfaces: engine.derive("gateway surfaces", &shapes, |_, key, rows| {
-            rows.iter().map(|shape| (key.clone(), surface(shape))).collect()
+            rows.iter().flat_map(|shape| surfaces(key, shape)).collect()
         }),
         workloads,
         accepted: engine.derive("accepted gateways", &shapes, |_, key, rows| {
@@ -113,11 +141,33 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, classes: &Classes, s
     }
 }
 
-fn shape(key: &ObjectKey, gateway: &api::Gateway, class: Option<&Fault>, settings: &Settings) -> GatewayShape {
+/// The ListenerSets that name a Gateway, in the order of precedence.
+fn sets(view: &View, key: &ObjectKey, spec: &api::GatewaySpec, around: &(Inputs, Members, Labels)) -> Sets {
+    let namespaces = spec.allowed_listeners.as_ref().map(|allowed| &allowed.namespaces);
+    let allowed =
+        namespaces.map_or(Allowed::None, |namespaces| Allowed::new(namespaces.from, namespaces.selector.as_ref()));
+    listener_set::of_gateway(view, key, &allowed, (&around.0, around.1, around.2))
+}
+
+type Sets = Vec<(SetShape, Arc<api::ListenerSet>)>;
+
+fn shape(
+    key: &ObjectKey,
+    gateway: &api::Gateway,
+    sets: Sets,
+    class: Option<&Fault>,
+    settings: &Settings,
+) -> GatewayShape {
     let spec = &gateway.spec;
-    let mut listeners: Vec<_> =
-        (0..).zip(&spec.listeners).map(|(index, l)| listener(index, l, spec, settings)).collect();
-    find_conflicts(&mut listeners);
+    let taken = sets.iter().filter(|(set, _)| set.fault.is_none());
+    let theirs = taken.flat_map(|(set, object)| object.spec.listeners.iter().enumerate().map(move |l| (Some(set), l)));
+    let own = spec.listeners.iter().enumerate().map(|listener| (None, listener));
+    let parse = |(set, (index, written)): (Option<&SetShape>, (usize, &api::Listener))| {
+        listener((set.map(|set| set.key.clone()), index), written, spec, settings)
+    };
+    let mut listeners: Vec<_> = own.chain(theirs).map(parse).collect();
+    conflict::find(&mut listeners);
+    conflict::bound(&mut listeners);
     find_overlaps(&mut listeners);
     let fault = match class {
         Some(_) => Some(Fault::new(
@@ -135,6 +185,7 @@ fn shape(key: &ObjectKey, gateway: &api::Gateway, class: Option<&Fault>, setting
         class: (*spec.gateway_class_name).into(),
         fault,
         listeners,
+        sets: sets.into_iter().map(|(set, _)| set).collect(),
         labels,
     }
 }
@@ -156,7 +207,12 @@ fn gateway_fault(spec: &api::GatewaySpec, listeners: &[ListenerShape]) -> Option
         .then(|| Fault::new("ListenersNotValid", "no listener is valid; see theirs in status.listeners"))
 }
 
-fn listener(index: usize, listener: &api::Listener, spec: &api::GatewaySpec, settings: &Settings) -> ListenerShape {
+fn listener(
+    (set, index): (Option<ObjectKey>, usize),
+    listener: &api::Listener,
+    spec: &api::GatewaySpec,
+    settings: &Settings,
+) -> ListenerShape {
     let at = |field: &str| format!("spec.listeners[{index}].{field}");
     let protocol = match &*listener.protocol {
         "HTTP" => Some(Protocol::Http),
@@ -176,16 +232,13 @@ fn listener(index: usize, listener: &api::Listener, spec: &api::GatewaySpec, set
     });
     let namespaces = &listener.allowed_routes.namespaces;
     ListenerShape {
+        set,
+        index,
         name: (*listener.name).into(),
         port: listener.port,
         protocol,
         hostname: Hostname::new(listener.hostname.as_deref()),
-        allowed: match (namespaces.from, &namespaces.selector) {
-            (FromNamespaces::Same, _) => Allowed::Same,
-            (FromNamespaces::All, _) => Allowed::All,
-            (FromNamespaces::Selector, Some(selector)) => Allowed::Selector(selector.clone()),
-            (FromNamespaces::Selector, None) | (FromNamespaces::None, _) => Allowed::None,
-        },
+        allowed: Allowed::new(namespaces.from, namespaces.selector.as_ref()),
         kinds: match &**kinds {
             [] => fitting.to_vec(),
             named => fitting.iter().copied().filter(|kind| named.iter().any(|n| known(n) == Some(*kind))).collect(),
@@ -230,42 +283,19 @@ fn listener_fault(
     Some(Fault::new("UnsupportedValue", what))
 }
 
-/// Marks listeners that can't be told from another one: all of them, there is no winner (Gateway API
-/// `GatewaySpec.listeners`, "Handling indistinct Listeners").
-fn find_conflicts(listeners: &mut [ListenerShape]) {
-    let conflicts: Vec<_> = (0..listeners.len()).map(|index| conflict(index, listeners)).collect();
-    for (listener, conflict) in listeners.iter_mut().zip(conflicts) {
-        listener.conflict = conflict;
-    }
-}
-
-fn conflict(index: usize, all: &[ListenerShape]) -> Option<Fault> {
-    let listener = &all[index];
-    listener.protocol?;
-    let others = || {
-        let others = all.iter().enumerate().filter(move |(other, _)| *other != index).map(|(_, other)| other);
-        others.filter(|other| other.port == listener.port && other.protocol.is_some())
-    };
-    let fault = |reason, what: &str, other: &ListenerShape| {
-        let (port, name) = (listener.port, &other.name);
-        Fault::new(reason, format!("spec.listeners[{index}]: listener {name} has {what} on port {port}"))
-    };
-    let protocol = others().find(|other| other.protocol != listener.protocol);
-    let hostname = || others().find(|other| other.hostname == listener.hostname);
-    protocol
-        .map(|other| fault("ProtocolConflict", "another protocol", other))
-        .or_else(|| hostname().map(|other| fault("HostnameConflict", "the same hostname", other)))
-}
-
 /// Marks HTTPS listeners of one port with hosts in common (Gateway API `OverlappingTLSConfig`).
 fn find_overlaps(listeners: &mut [ListenerShape]) {
     let overlap = |listener: &ListenerShape| {
         let other = |other: &&ListenerShape| {
-            (other.name != listener.name && other.port == listener.port)
+            ((&other.set, other.index) != (&listener.set, listener.index) && other.port == listener.port)
                 && (other.protocol, listener.protocol) == (Some(Protocol::Https), Some(Protocol::Https))
                 && other.hostname.intersect(&listener.hostname).is_some()
         };
-        listeners.iter().find(other).map(|other| other.name.clone())
+        listeners.iter().find(other).map(|other| match other.set == listener.set {
+            true => format!("listener {}", other.name).into(),
+            // What others have in their namespaces is not told.
+            false => "a listener of the Gateway or of another ListenerSet".into(),
+        })
     };
     let overlaps: Vec<_> = listeners.iter().map(overlap).collect();
     for (listener, overlap) in listeners.iter_mut().zip(overlaps) {
@@ -310,7 +340,7 @@ mod tests {
             tls: None,
         };
         let gateway = api::Gateway { metadata: api::ObjectMeta::default(), spec };
-        let shape = shape(&ObjectKey::new("ns", "gw"), &gateway, None, &Settings::default());
+        let shape = shape(&ObjectKey::new("ns", "gw"), &gateway, Vec::new(), None, &Settings::default());
         let conflict = |listener: &ListenerShape| listener.conflict.as_ref().map(|fault| fault.reason);
         let reasons: Vec<_> = shape.listeners.iter().map(conflict).collect();
         let (host, protocol) = (Some("HostnameConflict"), Some("ProtocolConflict"));

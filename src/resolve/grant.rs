@@ -10,6 +10,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Referrer {
     Gateway,
+    ListenerSet,
     Route(RouteKind),
 }
 
@@ -40,6 +41,7 @@ fn granted(namespace: &Arc<str>, spec: &api::ReferenceGrantSpec) -> Vec<(GrantKe
     let from = spec.from.iter().filter_map(|from| {
         let kind = match (&*from.group, &*from.kind) {
             (GATEWAY_GROUP, "Gateway") => Referrer::Gateway,
+            (GATEWAY_GROUP, "ListenerSet") => Referrer::ListenerSet,
             (group, kind) => Referrer::Route(RouteKind::find(group, kind)?),
         };
         Some((kind, Arc::<str>::from(&*from.namespace)))

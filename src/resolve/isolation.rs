@@ -1,14 +1,22 @@
 //! Which host of which route table belongs to which listener: each to the most specific one of its port.
 
 use crate::{
-    gateway::{Allowed, GatewayShape, ListenerShape},
+    gateway::{GatewayShape, ListenerShape},
     kind::RouteKind,
+    namespace::Allowed,
 };
-use model::{Hostname, ObjectKey, Protocol, VirtualHostKey};
-use std::sync::Arc;
+use model::{Hostname, ListenerKey, ObjectKey, Protocol, VirtualHostKey};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-/// A Gateway as routes see it.
-#[derive(Clone, Debug, PartialEq)]
+/// What a route may name as its parent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum ParentKey {
+    Gateway(ObjectKey),
+    ListenerSet(ObjectKey),
+}
+
+/// A Gateway's own listeners, or those of a ListenerSet, as routes see them.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Surface {
     pub(crate) listeners: Vec<ListenerSurface>,
 }
@@ -16,6 +24,7 @@ pub(crate) struct Surface {
 /// A listener as routes see it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ListenerSurface {
+    pub(crate) key: ListenerKey,
     pub(crate) name: Arc<str>,
     pub(crate) port: u16,
     pub(crate) hostname: Hostname,
@@ -30,58 +39,101 @@ pub(crate) struct ListenerSurface {
 #[derive(Clone, Debug, PartialEq)]
 struct Serves {
     https: bool,
-    /// Host names of the other listeners of the port.
-    others: Vec<Hostname>,
+    /// Host names of the listeners of the port that take hosts away from it: its own covers theirs.
+    narrower: Vec<Hostname>,
 }
 
-pub(crate) fn surface(shape: &GatewayShape) -> Surface {
-    let sound = |listener: &ListenerShape| shape.fault.is_none() && listener.is_sound();
-    let listeners = shape.listeners.iter().map(|listener| ListenerSurface {
+impl ParentKey {
+    fn parts(&self) -> (&'static str, &ObjectKey) {
+        match self {
+            Self::Gateway(key) => ("Gateway", key),
+            Self::ListenerSet(key) => ("ListenerSet", key),
+        }
+    }
+
+    pub(crate) fn namespace(&self) -> &Arc<str> {
+        &self.parts().1.namespace
+    }
+}
+
+impl fmt::Display for ParentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, key) = self.parts();
+        write!(f, "{kind} {key}")
+    }
+}
+
+/// What routes see of a Gateway and of each ListenerSet that names it. One that isn't taken has no listeners.
+pub(crate) fn surfaces(gateway: &ObjectKey, shape: &GatewayShape) -> Vec<(ParentKey, Surface)> {
+    let parent = |set: Option<&ObjectKey>| match set {
+        None => ParentKey::Gateway(gateway.clone()),
+        Some(set) => ParentKey::ListenerSet(set.clone()),
+    };
+    let parents = std::iter::once(None).chain(shape.sets.iter().map(|set| Some(&set.key)));
+    let mut surfaces: BTreeMap<_, _> = parents.map(|set| (parent(set), Surface::default())).collect();
+    for listener in &shape.listeners {
+        let surface = surfaces.entry(parent(listener.set.as_ref())).or_default();
+        surface.listeners.push(self::surface(gateway, shape, listener));
+    }
+    surfaces.into_iter().collect()
+}
+
+fn surface(gateway: &ObjectKey, shape: &GatewayShape, listener: &ListenerShape) -> ListenerSurface {
+    let is_narrower = |other: &&ListenerShape| listener.hostname.covers(&other.hostname);
+    ListenerSurface {
+        key: listener.key(gateway),
         name: listener.name.clone(),
         port: listener.port,
         hostname: listener.hostname.clone(),
         allowed: listener.allowed.clone(),
         kinds: listener.kinds.clone(),
-        serves: sound(listener).then(|| Serves {
-            https: listener.protocol == Some(Protocol::Https),
-            others: shape
-                .listeners
-                .iter()
-                .filter(|other| sound(other) && other.port == listener.port && other.hostname != listener.hostname)
-                .map(|other| other.hostname.clone())
-                .collect(),
+        serves: sound(shape, listener).then(|| Serves {
+            https: is_https(listener),
+            narrower: others(shape, listener).filter(is_narrower).map(|other| other.hostname.clone()).collect(),
         }),
-    });
-    Surface { listeners: listeners.collect() }
+    }
+}
+
+/// The virtual hosts of the listeners' own hostnames: they exist even without a route, and then answer 404.
+pub(crate) fn own(gateway: &ObjectKey, shape: &GatewayShape) -> impl Iterator<Item = VirtualHostKey> {
+    let listeners = shape.listeners.iter().filter(|listener| sound(shape, listener));
+    listeners
+        .map(|listener| host_key(&listener.key(gateway), listener.port, is_https(listener), listener.hostname.clone()))
+}
+
+/// The hosts of other HTTPS listeners of a port, in each one's route table: a client may ask for them on a connection
+/// that it opened for one of ours, and is told that it is misdirected (421), so that it opens another. All HTTP listeners
+/// of a port share a route table, where a host leads to its own listener.
+pub(crate) fn misdirected(gateway: &ObjectKey, shape: &GatewayShape) -> impl Iterator<Item = VirtualHostKey> {
+    shape.listeners.iter().filter(|listener| is_https(listener) && sound(shape, listener)).flat_map(|listener| {
+        let key = listener.key(gateway);
+        others(shape, listener).map(move |other| host_key(&key, listener.port, true, other.hostname.clone()))
+    })
+}
+
+/// The listeners of the port that serve other hosts.
+fn others<'a>(shape: &'a GatewayShape, listener: &'a ListenerShape) -> impl Iterator<Item = &'a ListenerShape> {
+    let is_other = |other: &&ListenerShape| other.port == listener.port && other.hostname != listener.hostname;
+    shape.listeners.iter().filter(is_other).filter(|other| sound(shape, other))
+}
+
+fn sound(shape: &GatewayShape, listener: &ListenerShape) -> bool {
+    shape.fault.is_none() && listener.is_sound()
+}
+
+fn is_https(listener: &ListenerShape) -> bool {
+    listener.protocol == Some(Protocol::Https)
+}
+
+fn host_key(key: &ListenerKey, port: u16, https: bool, host: Hostname) -> VirtualHostKey {
+    VirtualHostKey { gateway: key.gateway.clone(), port, https: https.then(|| key.name.clone()), host }
 }
 
 impl ListenerSurface {
     /// The virtual host for a host in which the listener and a route meet, unless a narrower listener has it.
-    pub(crate) fn virtual_host(&self, gateway: &ObjectKey, host: Hostname) -> Option<VirtualHostKey> {
+    pub(crate) fn virtual_host(&self, host: Hostname) -> Option<VirtualHostKey> {
         let serves = self.serves.as_ref()?;
-        let is_theirs = |other: &Hostname| self.hostname.covers(other) && other.covers(&host);
-        (!serves.others.iter().any(is_theirs)).then(|| self.key(gateway, serves, host))
-    }
-
-    /// The virtual host of its own hostname: it exists even without a route, and then answers 404.
-    pub(crate) fn own(&self, gateway: &ObjectKey) -> Option<VirtualHostKey> {
-        self.serves.as_ref().map(|serves| self.key(gateway, serves, self.hostname.clone()))
-    }
-
-    /// The hosts of other HTTPS listeners of the port, in this one's route table: a client may ask for them on a
-    /// connection that it opened for one of ours, and is told that it is misdirected (421), so that it opens another.
-    /// All HTTP listeners of a port share a route table, where a host leads to its own listener.
-    pub(crate) fn misdirected(&self, gateway: &ObjectKey) -> impl Iterator<Item = VirtualHostKey> {
-        let serves = self.serves.iter().filter(|serves| serves.https);
-        serves.flat_map(move |serves| serves.others.iter().map(|host| self.key(gateway, serves, host.clone())))
-    }
-
-    fn key(&self, gateway: &ObjectKey, serves: &Serves, host: Hostname) -> VirtualHostKey {
-        VirtualHostKey {
-            gateway: gateway.clone(),
-            port: self.port,
-            https: serves.https.then(|| self.name.clone()),
-            host,
-        }
+        let is_theirs = serves.narrower.iter().any(|other| other.covers(&host));
+        (!is_theirs).then(|| host_key(&self.key, self.port, serves.https, host))
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! gateway classes --> classes --+
-//! gateways ---------------------+-> gateways' shapes --> surfaces (what routes see), listeners, workloads
+//! gateways, listener sets ------+-> gateways' shapes --> surfaces (what routes see), listeners, workloads
 //! secrets --> certificate verdicts, grants ------------------^ (listeners only)
 //! routes --------> rules (parsed) --> routed (references resolved: services, grants)
 //!             +-> heads --> parents (surfaces, namespaces' labels) --> attached routes
@@ -19,6 +19,7 @@
 
 mod certificate;
 mod class;
+mod conflict;
 mod endpoints;
 mod gateway;
 mod grant;
@@ -26,6 +27,8 @@ mod inputs;
 mod isolation;
 mod kind;
 mod listener;
+mod listener_set;
+mod namespace;
 mod parent;
 mod policy;
 mod precedence;
@@ -93,7 +96,7 @@ pub struct Tables {
     pub certificates: Table<CertificateKey, KeyPair>,
     /// All policies that apply to a Gateway, in the order of their keys.
     pub policies: Table<ObjectKey, Policy>,
-    /// Statuses of GatewayClasses, Gateways, HTTPRoutes and AuthorizationPolicies that concern us. `Programmed` is
+    /// Statuses of GatewayClasses, Gateways, ListenerSets, HTTPRoutes and AuthorizationPolicies that concern us. `Programmed` is
     /// `Unknown` where only the proxies' acknowledgement is missing.
     pub statuses: Table<ObjectRef, Status>,
     /// The Gateway whose proxies have that service account: `<gateway>-<class>` in the Gateway's namespace. More than
@@ -110,10 +113,11 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let services = service::declare(engine, &inputs, &settings);
     let endpoints = endpoints::declare(engine, &inputs, &services);
     let classes = class::declare(engine, &inputs, &settings);
-    let gateways = gateway::declare(engine, &inputs, &classes, &settings);
+    let labels = namespace::declare(engine, &inputs);
+    let gateways = gateway::declare(engine, &inputs, &classes, labels, &settings);
     let listeners = listener::declare(engine, &gateways, &certificates, grants);
     let routes = route::declare(engine, &inputs, &services, grants);
-    let parents = parent::declare(engine, &inputs, &gateways, &routes);
+    let parents = parent::declare(engine, &gateways, &routes, labels);
     let hosts = virtual_host::declare(engine, &gateways, &parents, &routes);
     let policies = policy::declare(engine, &inputs, &gateways, &settings);
     let statuses = status::declare(engine, &inputs, &classes, &gateways, &listeners, &routes, &parents, &policies);

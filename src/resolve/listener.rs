@@ -38,12 +38,10 @@ pub(crate) fn declare(
     let certificates = *certificates;
     let resolved = engine.derive("resolved listeners", &gateways.shapes, move |view, key, rows| {
         let each = |shape: &Arc<GatewayShape>| {
-            let listeners = shape.listeners.iter().enumerate();
-            let resolve = |(index, listener): (usize, &ListenerShape)| {
-                let resolved = resolve(view, key, shape, (index, listener), &certificates, grants);
-                (ListenerKey { gateway: key.clone(), name: listener.name.clone() }, resolved)
+            let resolve = |listener: &ListenerShape| {
+                (listener.key(key), resolve(view, key, shape, listener, &certificates, grants))
             };
-            listeners.map(resolve).collect::<Vec<_>>()
+            shape.listeners.iter().map(resolve).collect::<Vec<_>>()
         };
         rows.iter().flat_map(each).collect()
     });
@@ -58,7 +56,7 @@ fn resolve(
     view: &View,
     gateway: &ObjectKey,
     shape: &GatewayShape,
-    (index, listener): (usize, &ListenerShape),
+    listener: &ListenerShape,
     certificates: &Certificates,
     grants: Grants,
 ) -> Resolved {
@@ -67,17 +65,17 @@ fn resolve(
     if listener.protocol == Some(Protocol::Https) {
         let mut usable = Vec::new();
         for (reference_index, reference) in listener.certificates.iter().enumerate() {
-            match certificate(view, gateway, reference, certificates, grants) {
+            match certificate(view, (referrer(listener), listener.object(gateway)), reference, certificates, grants) {
                 Ok(key) => usable.push(key),
                 Err((reason, why)) => {
-                    let field = format!("spec.listeners[{index}].tls.certificateRefs[{reference_index}]");
+                    let field = listener.field(&format!(".tls.certificateRefs[{reference_index}]"));
                     refs_fault.get_or_insert_with(|| Fault::new(reason, format!("{field}: {why}")));
                 }
             }
         }
         if listener.certificates.is_empty() {
-            let what =
-                format!("spec.listeners[{index}].tls.certificateRefs: wanted a Secret of type kubernetes.io/tls");
+            let field = listener.field(".tls.certificateRefs");
+            let what = format!("{field}: wanted a Secret of type kubernetes.io/tls");
             refs_fault.get_or_insert_with(|| Fault::new("InvalidCertificateRef", what));
         }
         usable.dedup();
@@ -94,9 +92,14 @@ fn resolve(
     Resolved { listener, refs_fault }
 }
 
+/// What its references come from: what a Gateway may use, a ListenerSet of the same namespace may not.
+fn referrer(listener: &ListenerShape) -> Referrer {
+    if listener.set.is_some() { Referrer::ListenerSet } else { Referrer::Gateway }
+}
+
 fn certificate(
     view: &View,
-    gateway: &ObjectKey,
+    (referrer, from): (Referrer, &ObjectKey),
     reference: &SecretObjectReference,
     certificates: &Certificates,
     grants: Grants,
@@ -105,14 +108,14 @@ fn certificate(
     if (&*reference.group, &*reference.kind) != ("", "Secret") {
         return Err(invalid(format!("wanted a Secret, saw a {} of {:?}", reference.kind, reference.group)));
     }
-    let namespace = reference.namespace.as_deref().map_or_else(|| gateway.namespace.clone(), Arc::from);
+    let namespace = reference.namespace.as_deref().map_or_else(|| from.namespace.clone(), Arc::from);
     let target = ObjectKey::new(namespace, &*reference.name);
     // Permission first: whether the Secret of another namespace exists is nobody's business without it.
-    if !permits(view, grants, (Referrer::Gateway, &gateway.namespace), Referent::Secret, &target) {
-        let (from, to) = (&gateway.namespace, &target.namespace);
+    if !permits(view, grants, (referrer, &from.namespace), Referent::Secret, &target) {
+        let (from, to) = (&from.namespace, &target.namespace);
         return Err((
             "RefNotPermitted",
-            format!("no ReferenceGrant in namespace {to} lets Gateways of namespace {from} use Secret {target}"),
+            format!("no ReferenceGrant in namespace {to} lets {referrer:?}s of namespace {from} use Secret {target}"),
         ));
     }
     match view.get(&certificates.verdicts, &target).as_deref() {

@@ -1,31 +1,28 @@
 //! Attachment: which listeners take a route, and which hosts they meet in.
 
 use crate::{
-    Inputs,
-    gateway::{Allowed, Gateways},
-    isolation::{ListenerSurface, Surface},
+    gateway::Gateways,
+    isolation::{ListenerSurface, ParentKey, Surface},
     kind::{RouteHead, RouteKey},
+    namespace::Labels,
     route::Routes,
     status::Fault,
 };
-use api::{GATEWAY_GROUP, LabelSelector, ParentReference};
+use api::{GATEWAY_GROUP, ParentReference};
 use engine::{Engine, Table, View};
 use model::{Hostname, ListenerKey, ObjectKey, VirtualHostKey};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The tables of attachment.
 #[derive(Clone, Copy)]
 pub(crate) struct Parents {
-    /// By route: what came of each reference to a Gateway of ours. No row without one.
+    /// By route: what came of each reference to a Gateway of ours, or a ListenerSet of one. No row without one.
     pub(crate) parents: Table<RouteKey, Attachment>,
     /// By listener: how many routes are attached. A table of its own, so that a count reaches statuses only.
     pub(crate) attached: Table<ListenerKey, u32>,
 }
 
-/// What came of a route's references to Gateways of ours.
+/// What came of a route's references to Gateways of ours and their ListenerSets.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Attachment {
     /// In the order of the spec.
@@ -38,20 +35,15 @@ pub(crate) struct Attachment {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parent {
     pub(crate) reference: ParentReference,
-    pub(crate) gateway: ObjectKey,
-    /// Why the Gateway doesn't take the route.
+    /// What it names.
+    pub(crate) target: ObjectKey,
+    /// Why that doesn't take the route.
     pub(crate) fault: Option<Fault>,
     /// The listeners that take it.
-    listeners: Vec<Arc<str>>,
+    listeners: Vec<ListenerKey>,
 }
 
-/// Labels of namespaces.
-type Labels = Table<ObjectKey, BTreeMap<String, String>>;
-
-pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, gateways: &Gateways, routes: &Routes) -> Parents {
-    let labels = engine.derive("namespace labels", &inputs.namespaces, |_, key, rows| {
-        rows.iter().map(|namespace| (key.clone(), namespace.metadata.labels.clone().unwrap_or_default())).collect()
-    });
+pub(crate) fn declare(engine: &mut Engine, gateways: &Gateways, routes: &Routes, labels: Labels) -> Parents {
     let (surfaces, verdicts) = (gateways.surfaces, routes.verdicts);
     let parents = engine.derive("parents", &routes.heads, move |view, key, rows| {
         let fault = view.get(&verdicts, key).and_then(|verdict| verdict.rejected.clone());
@@ -61,7 +53,7 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, gateways: &Gateways,
     let attachments = engine.derive("attached routes", &parents, |_, _, rows| {
         let accepted = |attachment: &Arc<Attachment>| {
             let parents = attachment.parents.iter().filter(|parent| parent.fault.is_none());
-            parents.flat_map(Parent::listener_keys).collect::<BTreeSet<_>>()
+            parents.flat_map(|parent| parent.listeners.iter().cloned()).collect::<BTreeSet<_>>()
         };
         rows.iter().flat_map(accepted).map(|listener| (listener, ())).collect()
     });
@@ -72,38 +64,34 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, gateways: &Gateways,
     Parents { parents, attached }
 }
 
-impl Parent {
-    fn listener_keys(&self) -> impl Iterator<Item = ListenerKey> {
-        self.listeners.iter().map(|name| ListenerKey { gateway: self.gateway.clone(), name: name.clone() })
-    }
-}
-
 fn attach(
     view: &View,
     route: &RouteKey,
     head: &RouteHead,
     rejected: Option<&Fault>,
-    surfaces: Table<ObjectKey, Surface>,
+    surfaces: Table<ParentKey, Surface>,
     labels: Labels,
 ) -> Option<Attachment> {
     let mut attachment = Attachment { parents: Vec::new(), hosts: BTreeSet::new() };
     for reference in &head.parents {
-        if (&*reference.group, &*reference.kind) != (GATEWAY_GROUP, "Gateway") {
-            continue;
-        }
         let namespace = reference.namespace.as_deref().map_or_else(|| route.object.namespace.clone(), Arc::from);
-        let gateway = ObjectKey::new(namespace, &*reference.name);
+        let target = ObjectKey::new(namespace, &*reference.name);
+        let parent = match (&*reference.group, &*reference.kind) {
+            (GATEWAY_GROUP, "Gateway") => ParentKey::Gateway(target.clone()),
+            (GATEWAY_GROUP, "ListenerSet") => ParentKey::ListenerSet(target.clone()),
+            _ => continue,
+        };
         // A Gateway that doesn't exist or is another controller's: no business of ours.
-        let Some(surface) = view.get(&surfaces, &gateway) else { continue };
-        let taken = listeners(view, route, reference, &gateway, &surface, &head.hostnames, labels);
+        let Some(surface) = view.get(&surfaces, &parent) else { continue };
+        let taken = listeners(view, route, (reference, &parent), &surface, &head.hostnames, labels);
         let listeners = taken.as_deref().unwrap_or_default();
         for listener in listeners {
             let hosts = head.hostnames.iter().filter_map(|hostname| listener.hostname.intersect(hostname));
-            attachment.hosts.extend(hosts.filter_map(|host| listener.virtual_host(&gateway, host)));
+            attachment.hosts.extend(hosts.filter_map(|host| listener.virtual_host(host)));
         }
-        let listeners = listeners.iter().map(|listener| listener.name.clone()).collect();
+        let listeners = listeners.iter().map(|listener| listener.key.clone()).collect();
         let fault = taken.err().or_else(|| rejected.cloned());
-        attachment.parents.push(Parent { reference: reference.clone(), gateway, fault, listeners });
+        attachment.parents.push(Parent { reference: reference.clone(), target, fault, listeners });
     }
     (!attachment.parents.is_empty()).then_some(attachment)
 }
@@ -112,8 +100,7 @@ fn attach(
 fn listeners<'a>(
     view: &View,
     route: &RouteKey,
-    reference: &ParentReference,
-    gateway: &ObjectKey,
+    (reference, parent): (&ParentReference, &ParentKey),
     surface: &'a Surface,
     hostnames: &[Hostname],
     labels: Labels,
@@ -126,17 +113,17 @@ fn listeners<'a>(
     if named.is_empty() {
         let section = reference.section_name.as_ref().map(|name| format!(" named {name:?}")).unwrap_or_default();
         let port = reference.port.map(|port| format!(" with port {port}")).unwrap_or_default();
-        return Err(Fault::new("NoMatchingParent", format!("Gateway {gateway} has no listener{section}{port}")));
+        return Err(Fault::new("NoMatchingParent", format!("{parent} has no listener{section}{port}")));
     }
     let allowed = |listener: &&&ListenerSurface| {
         listener.kinds.contains(&route.kind)
-            && allows(view, &listener.allowed, gateway, &route.object.namespace, labels)
+            && listener.allowed.allows(view, labels, parent.namespace(), &route.object.namespace)
     };
     let allowed: Vec<_> = named.iter().filter(allowed).copied().collect();
     if allowed.is_empty() {
         let (names, kind, namespace) = (names(&named), route.kind.as_str(), &route.object.namespace);
         let what = format!(
-            "spec.listeners[].allowedRoutes of Gateway {gateway} ({names}) lets no {kind} of namespace {namespace} attach"
+            "spec.listeners[].allowedRoutes of {parent} ({names}) lets no {kind} of namespace {namespace} attach"
         );
         return Err(Fault::new("NotAllowedByListeners", what));
     }
@@ -154,38 +141,4 @@ fn listeners<'a>(
 fn names(listeners: &[&ListenerSurface]) -> String {
     let names: Vec<_> = listeners.iter().take(5).map(|listener| &*listener.name).collect();
     names.join(", ")
-}
-
-fn allows(view: &View, allowed: &Allowed, gateway: &ObjectKey, namespace: &Arc<str>, labels: Labels) -> bool {
-    match allowed {
-        Allowed::Same => gateway.namespace == *namespace,
-        Allowed::All => true,
-        Allowed::None => false,
-        Allowed::Selector(selector) => {
-            let known = view.get(&labels, &ObjectKey::new("", namespace.clone()));
-            selects(selector, namespace, known.as_deref().unwrap_or(&BTreeMap::new()))
-        }
-    }
-}
-
-/// Kubernetes' label selector on a namespace. Every namespace has the label with its name: the API server sets it, and a
-/// directory of YAML need not even have the Namespace.
-fn selects(selector: &LabelSelector, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
-    let value = |key: &str| match key {
-        "kubernetes.io/metadata.name" => Some(namespace),
-        key => labels.get(key).map(String::as_str),
-    };
-    let listed = |requirement: &api::LabelSelectorRequirement| {
-        let values = requirement.values.as_deref().unwrap_or_default();
-        value(&requirement.key).map(|value| values.iter().any(|wanted| wanted == value))
-    };
-    let holds = |requirement: &api::LabelSelectorRequirement| match &*requirement.operator {
-        "In" => listed(requirement) == Some(true),
-        "NotIn" => listed(requirement) != Some(true),
-        "Exists" => value(&requirement.key).is_some(),
-        "DoesNotExist" => value(&requirement.key).is_none(),
-        _ => false,
-    };
-    selector.match_labels.iter().flatten().all(|(key, wanted)| value(key) == Some(wanted))
-        && selector.match_expressions.iter().flatten().all(holds)
 }

@@ -6,6 +6,7 @@ use crate::{
     gateway::{GatewayShape, Gateways, ListenerShape},
     kind::RouteHead,
     listener::{Listeners, Resolved},
+    listener_set::SetShape,
     parent::{Parent, Parents},
     policy::Policies,
     route::{Routes, Verdict},
@@ -13,7 +14,7 @@ use crate::{
 use api::GATEWAY_GROUP;
 use engine::{Engine, Table, View};
 use model::{Condition, ListenerKey, ListenerStatus, ObjectKey, ObjectRef, ParentStatus, Status};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Why a condition doesn't hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,8 +79,7 @@ pub(crate) fn declare(
         rows.iter().map(|object| (ObjectRef::new("GatewayClass", key.clone()), status(object))).collect()
     });
     let of_gateways = engine.derive("gateway statuses", &gateways.shapes, move |view, key, rows| {
-        let status = |shape: &Arc<GatewayShape>| gateway(view, key, shape, resolved, attached);
-        rows.iter().map(|shape| (ObjectRef::new("Gateway", key.clone()), status(shape))).collect()
+        rows.iter().flat_map(|shape| Judge { view, key, shape, resolved, attached }.all()).collect()
     });
     let (parents, verdicts, refs) = (parents.parents, routes.verdicts, routes.refs);
     let of_routes = engine.derive("route statuses", &routes.heads, move |view, key, rows| {
@@ -98,43 +98,117 @@ pub(crate) fn declare(
     engine.union("statuses", &[of_classes, of_gateways, of_routes, policies.statuses])
 }
 
-fn gateway(
-    view: &View,
-    key: &ObjectKey,
-    shape: &GatewayShape,
+/// Says the statuses of a Gateway and of the ListenerSets that name it.
+struct Judge<'a> {
+    view: &'a View<'a>,
+    key: &'a ObjectKey,
+    shape: &'a GatewayShape,
     resolved: Table<ListenerKey, Resolved>,
     attached: Table<ListenerKey, u32>,
-) -> Status {
-    let bad: Vec<&str> =
-        shape.listeners.iter().filter(|listener| own_fault(listener).is_some()).map(|l| &*l.name).collect();
-    let accepted = match &shape.fault {
-        Some(fault) => Condition::no("Accepted", fault.reason, &*fault.message),
-        None if bad.is_empty() => Condition::yes("Accepted", "Accepted"),
-        None => {
-            let what = format!("listeners that are not valid: {}; see theirs in status.listeners", bad.join(", "));
-            Condition::yes_but("Accepted", "ListenersNotValid", what)
+}
+
+impl Judge<'_> {
+    fn all(&self) -> Vec<(ObjectRef, Status)> {
+        let mut listeners: BTreeMap<Option<&ObjectKey>, Vec<(&ListenerShape, ListenerStatus)>> = BTreeMap::new();
+        for listener in &self.shape.listeners {
+            listeners.entry(listener.set.as_ref()).or_default().push((listener, self.listener(listener)));
         }
-    };
-    let invalid = shape.fault.as_ref().map(|fault| Fault::new("Invalid", &*fault.message));
-    let listener = |listener: &ListenerShape| {
-        let key = ListenerKey { gateway: key.clone(), name: listener.name.clone() };
-        let attached_routes = view.get(&attached, &key).map_or(0, |count| *count);
-        let resolved = view.get(&resolved, &key);
+        let own = listeners.remove(&None).unwrap_or_default();
+        let sets = self.shape.sets.iter().map(|set| {
+            let listeners = listeners.remove(&Some(&set.key)).unwrap_or_default();
+            (ObjectRef::new("ListenerSet", set.key.clone()), self.listener_set(set, listeners))
+        });
+        let mut statuses: Vec<_> = sets.collect();
+        let attached = statuses.iter().filter(|(_, status)| status.conditions[0].verdict.holds == Some(true)).count();
+        let mut gateway = self.gateway(own);
+        // A Gateway has fewer ListenerSets than an i32 has numbers.
+        gateway.attached_listener_sets = (!statuses.is_empty()).then(|| attached.try_into().unwrap_or(u32::MAX));
+        statuses.push((ObjectRef::new("Gateway", self.key.clone()), gateway));
+        statuses
+    }
+
+    fn gateway(&self, listeners: Vec<(&ListenerShape, ListenerStatus)>) -> Status {
+        let shape = self.shape;
+        let accepted = match &shape.fault {
+            Some(fault) => Condition::no("Accepted", fault.reason, &*fault.message),
+            None => accepted_but(&listeners),
+        };
+        let invalid = shape.fault.as_ref().map(|fault| Fault::new("Invalid", &*fault.message));
+        Status {
+            observed_generation: shape.generation,
+            conditions: vec![accepted, programmed(invalid.as_ref())],
+            listeners: listeners.into_iter().map(|(_, status)| status).collect(),
+            gateway: Some(self.key.clone()),
+            ..Status::default()
+        }
+    }
+
+    fn listener_set(&self, set: &SetShape, listeners: Vec<(&ListenerShape, ListenerStatus)>) -> Status {
+        let conditions = match self.set_fault(set, &listeners) {
+            Some((accepted, programmed)) => vec![
+                Condition::no("Accepted", accepted.reason, &*accepted.message),
+                Condition::no("Programmed", programmed, accepted.message),
+            ],
+            None => vec![accepted_but(&listeners), programmed(None)],
+        };
+        Status {
+            observed_generation: set.generation,
+            conditions,
+            listeners: listeners.into_iter().map(|(_, status)| status).collect(),
+            gateway: Some(self.key.clone()),
+            ..Status::default()
+        }
+    }
+
+    /// Why a ListenerSet isn't accepted, and the reason for which it isn't programmed then.
+    fn set_fault(
+        &self,
+        set: &SetShape,
+        listeners: &[(&ListenerShape, ListenerStatus)],
+    ) -> Option<(Fault, &'static str)> {
+        if let Some(fault) = &set.fault {
+            return Some((fault.clone(), fault.reason));
+        }
+        if let Some(fault) = self.shape.fault.as_ref().filter(|fault| fault.reason != NO_LISTENER) {
+            let what = format!("spec.parentRef: Gateway {} is not accepted ({})", self.key, fault.reason);
+            return Some((Fault::new("ParentNotAccepted", what), "ParentNotProgrammed"));
+        }
+        let usable = |(listener, _): &(&ListenerShape, ListenerStatus)| {
+            self.resolved(listener).is_some_and(|one| one.listener.is_some())
+        };
+        let none = !listeners.iter().any(usable);
+        none.then(|| (Fault::new(NO_LISTENER, "no listener is valid; see theirs in status.listeners"), NO_LISTENER))
+    }
+
+    fn listener(&self, listener: &ListenerShape) -> ListenerStatus {
+        let resolved = self.resolved(listener);
         let refs_fault = resolved.as_ref().and_then(|resolved| resolved.refs_fault.as_ref());
         let usable = resolved.as_ref().is_some_and(|resolved| resolved.listener.is_some());
         ListenerStatus {
             name: listener.name.clone(),
             supported_kinds: listener.kinds.iter().map(|kind| (GATEWAY_GROUP, kind.as_str())).collect(),
-            attached_routes,
-            conditions: listener_conditions(listener, shape, refs_fault, usable),
+            attached_routes: self.view.get(&self.attached, &listener.key(self.key)).map_or(0, |count| *count),
+            conditions: listener_conditions(listener, self.shape, refs_fault, usable),
         }
-    };
-    Status {
-        observed_generation: shape.generation,
-        conditions: vec![accepted, programmed(invalid.as_ref())],
-        listeners: shape.listeners.iter().map(listener).collect(),
-        ..Status::default()
     }
+
+    fn resolved(&self, listener: &ListenerShape) -> Option<Arc<Resolved>> {
+        self.view.get(&self.resolved, &listener.key(self.key))
+    }
+}
+
+/// The reason of a Gateway or ListenerSet without a listener that is valid.
+const NO_LISTENER: &str = "ListenersNotValid";
+
+/// `Accepted`, although some listeners may not be valid.
+fn accepted_but(listeners: &[(&ListenerShape, ListenerStatus)]) -> Condition {
+    let bad: Vec<&str> =
+        listeners.iter().filter(|(shape, _)| own_fault(shape).is_some()).map(|(shape, _)| &*shape.name).collect();
+    if bad.is_empty() {
+        return Condition::yes("Accepted", "Accepted");
+    }
+    let what = format!("listeners that are not valid: {}; see theirs in status.listeners", bad.join(", "));
+    Condition::yes_but("Accepted", NO_LISTENER, what)
 }
 
 fn own_fault(listener: &ListenerShape) -> Option<&Fault> {
@@ -163,8 +237,7 @@ fn listener_conditions(
         unless("ResolvedRefs", refs_fault),
     ];
     if let Some(other) = &listener.overlaps {
-        let what =
-            format!("listener {other} on the same port has hosts in common; clients may reuse connections for both");
+        let what = format!("{other} on the same port has hosts in common; clients may reuse connections for both");
         conditions.push(Condition::yes_but("OverlappingTLSConfig", "OverlappingHostnames", what));
     }
     conditions
@@ -177,7 +250,7 @@ fn parent_status(parent: &Parent, verdict: Option<&Verdict>, refs_fault: Option<
     conditions.extend(partly.map(|partly| Condition::yes_but("PartiallyInvalid", partly.reason, &*partly.message)));
     ParentStatus {
         kind: ((*reference.group).into(), (*reference.kind).into()),
-        parent: parent.gateway.clone(),
+        parent: parent.target.clone(),
         explicit_namespace: reference.namespace.is_some(),
         section: reference.section_name.as_deref().map(Arc::from),
         port: reference.port,

@@ -6,6 +6,7 @@
 
 use crate::{
     gateway::Gateways,
+    isolation::{misdirected, own},
     parent::{Attachment, Parents},
     precedence,
     route::Routes,
@@ -29,10 +30,9 @@ struct Fragment(Vec<Arc<Route>>);
 
 pub(crate) fn declare(engine: &mut Engine, gateways: &Gateways, parents: &Parents, routes: &Routes) -> Hosts {
     let routed = routes.routed;
-    let standing = engine.derive("standing hosts", &gateways.surfaces, |_, key, rows| {
-        let listeners = || rows.iter().flat_map(|surface| &surface.listeners);
-        let own = listeners().filter_map(|listener| listener.own(key)).map(|host| (host, Fragment::default()));
-        let misdirected = listeners().flat_map(|listener| listener.misdirected(key));
+    let standing = engine.derive("standing hosts", &gateways.shapes, |_, key, rows| {
+        let own = rows.iter().flat_map(|shape| own(key, shape)).map(|host| (host, Fragment::default()));
+        let misdirected = rows.iter().flat_map(|shape| misdirected(key, shape));
         own.chain(misdirected.map(|host| (host, Fragment(vec![Arc::new(refusal(key))])))).collect()
     });
     let of_routes = engine.derive("fragments", &parents.parents, move |view, key, rows| {

@@ -179,6 +179,9 @@ fn write_status(out: &mut String, object: &ObjectRef, status: &Status) {
     for condition in &status.conditions {
         line(out, 1, &condition.to_string());
     }
+    if let Some(count) = status.attached_listener_sets {
+        line(out, 1, &format!("attachedListenerSets {count}"));
+    }
     for listener in &status.listeners {
         write_listener(out, listener);
     }

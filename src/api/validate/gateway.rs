@@ -1,9 +1,9 @@
-//! GatewayClass, Gateway and ReferenceGrant.
+//! GatewayClass, Gateway, ListenerSet and ReferenceGrant.
 
 use super::{Check, core, name};
 use crate::{
-    FromNamespaces, GatewayClassSpec, GatewaySpec, GatewayTlsConfig, Listener, ListenerTlsConfig, LocalObjectReference,
-    ObjectReference, ReferenceGrantSpec, SecretObjectReference, TlsConfig, TlsModeType,
+    FromNamespaces, GatewayClassSpec, GatewaySpec, GatewayTlsConfig, Listener, ListenerSetSpec, ListenerTlsConfig,
+    LocalObjectReference, ObjectReference, ReferenceGrantSpec, SecretObjectReference, TlsConfig, TlsModeType,
 };
 
 pub fn class(check: &mut Check, spec: &GatewayClassSpec) {
@@ -38,10 +38,7 @@ pub fn grant(check: &mut Check, spec: &ReferenceGrantSpec) {
 pub fn gateway(check: &mut Check, spec: &GatewaySpec) {
     check.field("spec", |check| {
         check.text("gatewayClassName", &spec.gateway_class_name, &name::OBJECT_NAME);
-        check.each("listeners", &spec.listeners, 1..=64, listener);
-        check.unique("listeners", &spec.listeners, "names of listeners", |listener| listener.name.clone());
-        let place = |listener: &Listener| (listener.port, listener.protocol.clone(), listener.hostname.clone());
-        check.unique("listeners", &spec.listeners, "combinations of port, protocol and hostname", place);
+        listeners(check, &spec.listeners);
         addresses(check, spec);
         if let Some(infrastructure) = &spec.infrastructure {
             check.field("infrastructure", |check| {
@@ -73,6 +70,23 @@ pub fn gateway(check: &mut Check, spec: &GatewaySpec) {
             check.field("tls", |check| gateway_tls(check, tls));
         }
     });
+}
+
+pub fn listener_set(check: &mut Check, spec: &ListenerSetSpec) {
+    check.field("spec", |check| {
+        let parent = &spec.parent_ref;
+        check.field("parentRef", |check| {
+            reference_parts(check, &parent.group, &parent.kind, &parent.name, parent.namespace.as_deref());
+        });
+        listeners(check, &spec.listeners);
+    });
+}
+
+fn listeners(check: &mut Check, listeners: &[Listener]) {
+    check.each("listeners", listeners, 1..=64, listener);
+    check.unique("listeners", listeners, "names of listeners", |listener| listener.name.clone());
+    let place = |listener: &Listener| (listener.port, listener.protocol.clone(), listener.hostname.clone());
+    check.unique("listeners", listeners, "combinations of port, protocol and hostname", place);
 }
 
 fn addresses(check: &mut Check, spec: &GatewaySpec) {

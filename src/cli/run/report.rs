@@ -161,7 +161,7 @@ fn objects(control: &Control, running: &Running) -> BTreeMap<String, Line> {
 
 /// Kinds that have no status, and objects that aren't ours.
 fn without_status(id: &ObjectId) -> (State, String) {
-    let kinds = [Kind::GatewayClass, Kind::Gateway, Kind::HttpRoute, Kind::AuthorizationPolicy];
+    let kinds = [Kind::GatewayClass, Kind::Gateway, Kind::ListenerSet, Kind::HttpRoute, Kind::AuthorizationPolicy];
     match kinds.iter().any(|kind| kind.as_str() == &*id.kind) {
         true => (State::Waits, "left alone: no GatewayClass or Gateway of ours is concerned".into()),
         false => (State::Good, "read".into()),

@@ -138,6 +138,9 @@ fn to_json(status: &Status) -> Value {
         let address = |(kind, value): &(&str, std::sync::Arc<str>)| json!({"type": kind, "value": &**value});
         fields.insert("addresses".into(), status.addresses.iter().map(address).collect());
     }
+    if let Some(count) = status.attached_listener_sets {
+        fields.insert("attachedListenerSets".into(), count.into());
+    }
     if !status.listeners.is_empty() {
         fields.insert("listeners".into(), status.listeners.iter().map(|one| listener(one, generation)).collect());
     }

@@ -5,6 +5,7 @@
 
 use super::{Map, Name, RouteTable, VirtualHost};
 use crate::route::HostConflict;
+use proto::assemble::route_of;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -51,7 +52,7 @@ impl Tables {
     }
 
     pub(super) fn remove_host(&mut self, resource: &Name, out: &mut Map<Arc<RouteTable>>) {
-        let Some((table, _)) = resource.split_once('/') else { return };
+        let Some(table) = route_of(resource) else { return };
         if let Some(resources) = self.by_table.get_mut(table) {
             resources.remove(resource);
             if resources.is_empty() {
@@ -73,8 +74,8 @@ impl Tables {
         let mut refusals = Vec::new();
         let mut by_table: HashMap<Name, Vec<(Name, Arc<VirtualHost>)>> = HashMap::new();
         for (resource, host) in hosts {
-            match resource.split_once('/') {
-                Some((table, _)) => by_table.entry(table.into()).or_default().push((resource, host)),
+            match route_of(&resource) {
+                Some(table) => by_table.entry(table.into()).or_default().push((resource, host)),
                 None => refusals
                     .push(Refusal { name: resource, error: "name: wanted <route configuration>/<host>".to_owned() }),
             }
