@@ -6,6 +6,7 @@
 //! is not known here.
 
 mod authorization_policy;
+mod backend_tls_policy;
 mod duration;
 mod gateway;
 mod gateway_class;
@@ -22,6 +23,10 @@ pub mod validate;
 pub use authorization_policy::{
     AuthorizationPolicy, AuthorizationPolicyAction, AuthorizationPolicySpec, Condition, ExtensionProvider, Operation,
     PolicyTargetReference, Rule, RuleFrom, RuleTo, Source, WorkloadSelector,
+};
+pub use backend_tls_policy::{
+    BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsPolicyValidation, SectionTargetReference, SubjectAltName,
+    SubjectAltNameType,
 };
 pub use duration::{Duration, DurationError};
 pub use gateway::{
@@ -41,7 +46,7 @@ pub use http_route::{
 };
 pub use k8s_openapi::{
     api::{
-        core::v1::{Namespace, Secret, Service, ServicePort, ServiceSpec},
+        core::v1::{ConfigMap, Namespace, Secret, Service, ServicePort, ServiceSpec},
         discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
     },
     apimachinery::pkg::{

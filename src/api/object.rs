@@ -1,8 +1,8 @@
 //! An object of any of our kinds.
 
 use crate::{
-    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, HttpRoute, ListenerSet, Namespace, ObjectMeta,
-    ReferenceGrant, Secret, Service,
+    AuthorizationPolicy, BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, HttpRoute, ListenerSet,
+    Namespace, ObjectMeta, ReferenceGrant, Secret, Service,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -116,6 +116,10 @@ kinds! {
     EndpointSlice = "EndpointSlice", "discovery.k8s.io", ["v1"], true;
     /// A Secret.
     Secret = "Secret", "", ["v1"], true;
+    /// A ConfigMap.
+    ConfigMap = "ConfigMap", "", ["v1"], true;
+    /// A BackendTLSPolicy.
+    BackendTlsPolicy = "BackendTLSPolicy", "gateway.networking.k8s.io", ["v1"], true;
     /// An AuthorizationPolicy.
     AuthorizationPolicy = "AuthorizationPolicy", "security.istio.io", ["v1", "v1beta1"], true;
 }

@@ -4,6 +4,7 @@
 //! schemas as well. What the API server accepts and the specification says is wrong (a listener conflict, a missing
 //! Service) is a verdict of `resolve`, not an error here.
 
+mod backend_tls_policy;
 mod core;
 mod gateway;
 mod http_filter;
@@ -42,6 +43,8 @@ pub fn check(object: &Object) -> Vec<Violation> {
         Object::Service(service) => core::service(&mut check, service),
         Object::EndpointSlice(slice) => core::endpoint_slice(&mut check, slice),
         Object::Secret(secret) => core::secret(&mut check, secret),
+        Object::ConfigMap(map) => core::config_map(&mut check, map),
+        Object::BackendTlsPolicy(policy) => backend_tls_policy::policy(&mut check, &policy.spec),
         Object::AuthorizationPolicy(policy) => policy::policy(&mut check, &policy.spec),
     }
     check.found

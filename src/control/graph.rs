@@ -32,6 +32,7 @@ impl Graph {
             endpoints: tables.endpoints,
             gateway_clusters: tables.gateway_clusters,
             certificates: tables.certificates,
+            trust: tables.trust,
             policies: tables.policies,
         };
         let resources = translate::declare(&mut engine, translate, inputs);

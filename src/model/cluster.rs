@@ -1,5 +1,6 @@
 //! Clusters: what a route forwards to, and the endpoints behind it.
 
+use crate::TrustKey;
 use std::{net::IpAddr, sync::Arc};
 
 /// What a backend speaks, from the Service port's `appProtocol` (GEP-1911).
@@ -25,6 +26,35 @@ pub enum Discovery {
     },
 }
 
+/// A name in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SubjectName {
+    /// A DNS name.
+    Dns(Arc<str>),
+    /// A URI.
+    Uri(Arc<str>),
+}
+
+/// How TLS starts towards a backend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Originate {
+    /// The server name that is sent.
+    pub server_name: Arc<str>,
+    /// The backend's certificate must have one of these; never empty.
+    pub names: Vec<SubjectName>,
+    /// Who must vouch for it.
+    pub trust: TrustKey,
+}
+
+/// What a policy says of TLS to a backend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BackendTls {
+    /// It is spoken.
+    Originate(Originate),
+    /// The policy can't be kept: there is no way to the backend.
+    Broken,
+}
+
 /// One backend, such as a port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cluster {
@@ -32,6 +62,8 @@ pub struct Cluster {
     pub protocol: AppProtocol,
     /// Where its addresses come from.
     pub discovery: Discovery,
+    /// None is clear text.
+    pub tls: Option<BackendTls>,
 }
 
 /// Whether an endpoint may get requests.

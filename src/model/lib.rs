@@ -13,9 +13,10 @@ mod name;
 mod policy;
 mod route;
 mod status;
+mod trust;
 
 pub use certificate::{CertificateKey, KeyPair};
-pub use cluster::{AppProtocol, Cluster, Discovery, Endpoint, Endpoints, Health};
+pub use cluster::{AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, SubjectName};
 pub use host::Hostname;
 pub use identity::{Identity, IdentityError, TrustDomain};
 pub use listener::{Listener, ListenerKey, Protocol, Tls};
@@ -29,3 +30,4 @@ pub use route::{
     Rewrite, Route, RouteOrder, Timeouts, ValueMatch, VirtualHost, VirtualHostKey,
 };
 pub use status::{Condition, ListenerStatus, ParentStatus, Status, Verdict};
+pub use trust::{Trust, TrustKey};

@@ -105,6 +105,8 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// A route's parents, in the order of the spec.
     pub parents: Vec<ParentStatus>,
+    /// The Gateways that a BackendTLSPolicy concerns, by name.
+    pub ancestors: Vec<ParentStatus>,
     /// A Gateway's addresses, `(type, value)`.
     pub addresses: Vec<(&'static str, Arc<str>)>,
 }

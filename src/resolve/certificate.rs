@@ -83,7 +83,7 @@ fn certificates(chain: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// Says no more than the kind of the error: the texts of the library quote the input, which may be a key.
-fn pem_error(error: &pem::Error) -> &'static str {
+pub(crate) fn pem_error(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::NoItemsFound => "no such section found",
         pem::Error::MissingSectionEnd { .. } => "a section has no end",

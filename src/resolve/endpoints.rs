@@ -40,7 +40,7 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services)
         let mut endpoints = Vec::new();
         for shape in rows.iter().filter(|shape| shape.has_endpoints()) {
             let slices = view.rows(&slices, key);
-            let usable = |port: &&Port| port.protocol.is_ok();
+            let usable = |port: &&Port| port.protocol.is_ok() || port.wants_tls();
             let of = |port: &Port| (port.cluster.clone(), endpoints_of(port, &slices));
             endpoints.extend(shape.ports.iter().filter(usable).map(of));
         }

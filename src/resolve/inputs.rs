@@ -17,6 +17,8 @@ pub struct Inputs {
     pub services: Input<ObjectKey, api::Service>,
     pub endpoint_slices: Input<ObjectKey, api::EndpointSlice>,
     pub secrets: Input<ObjectKey, api::Secret>,
+    pub config_maps: Input<ObjectKey, api::ConfigMap>,
+    pub backend_tls_policies: Input<ObjectKey, api::BackendTlsPolicy>,
     pub authorization_policies: Input<ObjectKey, api::AuthorizationPolicy>,
 }
 
@@ -32,6 +34,8 @@ impl Inputs {
             services: engine.input("Service"),
             endpoint_slices: engine.input("EndpointSlice"),
             secrets: engine.input("Secret"),
+            config_maps: engine.input("ConfigMap"),
+            backend_tls_policies: engine.input("BackendTLSPolicy"),
             authorization_policies: engine.input("AuthorizationPolicy"),
         }
     }
@@ -51,6 +55,8 @@ impl Inputs {
             Object::Service(object) => batch.set(&self.services, key, object),
             Object::EndpointSlice(object) => batch.set(&self.endpoint_slices, key, object),
             Object::Secret(object) => batch.set(&self.secrets, key, object),
+            Object::ConfigMap(object) => batch.set(&self.config_maps, key, object),
+            Object::BackendTlsPolicy(object) => batch.set(&self.backend_tls_policies, key, object),
             Object::AuthorizationPolicy(object) => batch.set(&self.authorization_policies, key, object),
         }
     }
@@ -67,6 +73,8 @@ impl Inputs {
             Kind::Service => batch.remove(&self.services, key),
             Kind::EndpointSlice => batch.remove(&self.endpoint_slices, key),
             Kind::Secret => batch.remove(&self.secrets, key),
+            Kind::ConfigMap => batch.remove(&self.config_maps, key),
+            Kind::BackendTlsPolicy => batch.remove(&self.backend_tls_policies, key),
             Kind::AuthorizationPolicy => batch.remove(&self.authorization_policies, key),
         }
     }

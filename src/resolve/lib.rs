@@ -7,6 +7,7 @@
 //! gateway classes --> classes --+
 //! gateways, listener sets ------+-> gateways' shapes --> surfaces (what routes see), listeners, workloads
 //! secrets --> certificate verdicts, grants ------------------^ (listeners only)
+//! config maps --> authority verdicts --> backend TLS policies --> clusters; authorities --> trust
 //! routes --------> rules (parsed) --> routed (references resolved: services, grants)
 //!             +-> heads --> parents (surfaces, namespaces' labels) --> attached routes
 //!                                                         +-> fragments --> virtual hosts
@@ -17,6 +18,8 @@
 //!
 //! The code that decides a value decides its status too. A bad object has a verdict and hurts nothing else.
 
+mod authority;
+mod backend_tls;
 mod certificate;
 mod class;
 mod conflict;
@@ -42,8 +45,8 @@ pub use inputs::Inputs;
 
 use engine::{Engine, Table};
 use model::{
-    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy, Status,
-    VirtualHost, VirtualHostKey,
+    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy, Status, Trust,
+    TrustKey, VirtualHost, VirtualHostKey,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -94,6 +97,8 @@ pub struct Tables {
     pub gateway_clusters: Table<(ObjectKey, Arc<str>), ()>,
     /// Usable certificates; all that Secrets hold, referenced or not.
     pub certificates: Table<CertificateKey, KeyPair>,
+    /// Sets of authorities; any number of equal rows.
+    pub trust: Table<TrustKey, Trust>,
     /// All policies that apply to a Gateway, in the order of their keys.
     pub policies: Table<ObjectKey, Policy>,
     /// Statuses of GatewayClasses, Gateways, ListenerSets, HTTPRoutes and AuthorizationPolicies that concern us. `Programmed` is
@@ -110,7 +115,9 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let inputs = Inputs::declare(engine);
     let grants = grant::declare(engine, &inputs);
     let certificates = certificate::declare(engine, &inputs);
-    let services = service::declare(engine, &inputs, &settings);
+    let authorities = authority::declare(engine, &inputs);
+    let backend_tls = backend_tls::declare(engine, &inputs, &authorities);
+    let services = service::declare(engine, &inputs, &backend_tls, &settings);
     let endpoints = endpoints::declare(engine, &inputs, &services);
     let classes = class::declare(engine, &inputs, &settings);
     let labels = namespace::declare(engine, &inputs);
@@ -121,6 +128,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let hosts = virtual_host::declare(engine, &gateways, &parents, &routes);
     let policies = policy::declare(engine, &inputs, &gateways, &settings);
     let statuses = status::declare(engine, &inputs, &classes, &gateways, &listeners, &routes, &parents, &policies);
+    let of_backend_tls = backend_tls::statuses(engine, &inputs, &backend_tls, &services, hosts.gateway_clusters);
+    let statuses = engine.union("all statuses", &[statuses, of_backend_tls]);
     Tables {
         inputs,
         gateways: gateways.accepted,
@@ -130,6 +139,7 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         endpoints,
         gateway_clusters: hosts.gateway_clusters,
         certificates: certificates.usable,
+        trust: backend_tls.trust,
         policies: policies.by_gateway,
         statuses,
         gateway_accounts: gateways.accounts,

@@ -91,9 +91,9 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services,
     let verdicts = engine.derive("route verdicts", &rules, |_, key, rows| {
         rows.iter().map(|rules| (key.clone(), verdict(rules))).collect()
     });
-    let services = services.shapes;
+    let (services, clusters) = (services.shapes, services.clusters);
     let routed = engine.derive("routed rules", &rules, move |view, key, rows| {
-        let resolver = backend::Resolver { view, route: key, services, grants };
+        let resolver = backend::Resolver { view, route: key, services, clusters, grants };
         rows.iter().map(|rules| (key.clone(), resolver.routed(rules))).collect()
     });
     let refs = engine.derive("route reference faults", &routed, |_, key, rows| {

@@ -1,9 +1,9 @@
 //! Services: what a backend reference finds, and the clusters that stand for their ports.
 
-use crate::{Inputs, Settings};
+use crate::{Inputs, Settings, backend_tls::BackendTlsPolicies};
 use api::{IntOrString, ServicePort};
 use engine::{Engine, Table};
-use model::{AppProtocol, Cluster, Discovery, ObjectKey};
+use model::{AppProtocol, BackendTls, Cluster, Discovery, ObjectKey};
 use std::sync::Arc;
 
 /// The tables of Services.
@@ -47,14 +47,31 @@ impl ServiceShape {
     }
 }
 
-pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, settings: &Arc<Settings>) -> Services {
+impl Port {
+    /// Whether it speaks HTTP behind TLS: what a BackendTLSPolicy can provide.
+    pub(crate) fn wants_tls(&self) -> bool {
+        self.protocol.as_ref().is_err_and(|protocol| ["https", "kubernetes.io/wss"].contains(&&**protocol))
+    }
+}
+
+pub(crate) fn declare(
+    engine: &mut Engine,
+    inputs: &Inputs,
+    backend_tls: &BackendTlsPolicies,
+    settings: &Arc<Settings>,
+) -> Services {
     let settings = settings.clone();
     let shapes = engine.derive("service shapes", &inputs.services, move |_, key, rows| {
         rows.iter().map(|service| (key.clone(), shape(key, service, &settings))).collect()
     });
-    let clusters = engine.derive("clusters", &shapes, |_, _, rows| {
+    let backend_tls = *backend_tls;
+    let clusters = engine.derive("clusters", &shapes, move |view, key, rows| {
         let clusters = rows.iter().flat_map(|shape| shape.ports.iter().map(move |port| (shape, port)));
-        clusters.filter_map(|(shape, port)| Some((port.cluster.clone(), cluster(shape, port)?))).collect()
+        let cluster = |(shape, port): (&Arc<ServiceShape>, &Port)| {
+            let tls = backend_tls.of_port(view, key, &port.name);
+            Some((port.cluster.clone(), cluster(shape, port, tls)?))
+        };
+        clusters.filter_map(cluster).collect()
     });
     Services { shapes, clusters }
 }
@@ -112,10 +129,15 @@ fn protocol(port: &ServicePort) -> Result<AppProtocol, Arc<str>> {
     }
 }
 
-fn cluster(shape: &ServiceShape, port: &Port) -> Option<Cluster> {
+fn cluster(shape: &ServiceShape, port: &Port, tls: Option<BackendTls>) -> Option<Cluster> {
     let discovery = match &shape.external {
         None => Discovery::Endpoints,
         Some(host) => Discovery::Dns { host: host.clone(), port: port.target },
     };
-    Some(Cluster { protocol: port.protocol.clone().ok()?, discovery })
+    let protocol = match &port.protocol {
+        Ok(protocol) => *protocol,
+        Err(_) if port.wants_tls() && tls.is_some() => AppProtocol::Http1,
+        Err(_) => return None,
+    };
+    Some(Cluster { protocol, discovery, tls })
 }

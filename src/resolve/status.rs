@@ -39,7 +39,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// A condition that holds unless there is a fault; its reason then is the kind itself.
-fn unless(kind: &'static str, fault: Option<&Fault>) -> Condition {
+pub(crate) fn unless(kind: &'static str, fault: Option<&Fault>) -> Condition {
     match fault {
         None => Condition::yes(kind, kind),
         Some(fault) => Condition::no(kind, fault.reason, &*fault.message),

@@ -1,7 +1,7 @@
 //! Clusters and their endpoints.
 
-use crate::wire;
-use model::{AppProtocol, Cluster, Discovery, Endpoints, Health};
+use crate::{tls, wire};
+use model::{AppProtocol, BackendTls, Cluster, Discovery, Endpoints, Health};
 use proto::{
     Resource,
     envoy::envoy::{
@@ -60,6 +60,10 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster) -> Resource {
         ..Default::default()
     };
     match &cluster.discovery {
+        // Nobody may be spoken to: 503 at once.
+        _ if cluster.tls == Some(BackendTls::Broken) => {
+            message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into()));
+        }
         Discovery::Endpoints => {
             message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()));
             message.eds_cluster_config = Some(EdsClusterConfig { eds_config: Some(wire::ads()), ..Default::default() });
@@ -77,11 +81,19 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster) -> Resource {
             });
         }
     }
+    if let Some(BackendTls::Originate(originate)) = &cluster.tls {
+        message.transport_socket = Some(tls::upstream(originate, cluster.protocol));
+    }
     if cluster.protocol == AppProtocol::H2c {
         // The only entry: the order of a map isn't defined.
         message.typed_extension_protocol_options.insert(HTTP_OPTIONS.to_owned(), wire::any(&prior_knowledge()));
     }
     Resource::encode(&message)
+}
+
+/// Whether no endpoints are to be sent: names of DNS stand in the cluster, and one without a way to it has none.
+pub(crate) fn is_known_by_itself(cluster: &Cluster) -> bool {
+    cluster.discovery != Discovery::Endpoints || cluster.tls == Some(BackendTls::Broken)
 }
 
 /// HTTP/2 without negotiation.

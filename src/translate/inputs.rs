@@ -2,7 +2,8 @@
 
 use engine::Table;
 use model::{
-    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, VirtualHost, VirtualHostKey,
+    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Trust, TrustKey,
+    VirtualHost, VirtualHostKey,
 };
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub struct Inputs {
     pub gateway_clusters: Table<(ObjectKey, Arc<str>), ()>,
     /// Certificates.
     pub certificates: Table<CertificateKey, KeyPair>,
+    /// Sets of authorities; any number of equal rows.
+    pub trust: Table<TrustKey, Trust>,
     /// All policies that apply to a Gateway; any number of rows.
     pub policies: Table<ObjectKey, Policy>,
 }

@@ -18,6 +18,7 @@ mod rewrite;
 mod route;
 mod secret;
 mod settings;
+mod tls;
 mod wire;
 
 pub use inputs::Inputs;
@@ -27,8 +28,8 @@ pub use settings::{AccessLog, Settings};
 use engine::{Engine, Rows, Table, View};
 use listener::{listener, listener_name};
 use model::{
-    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Protocol, VirtualHost,
-    VirtualHostKey,
+    BackendTls, CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Protocol, Trust,
+    TrustKey, VirtualHost, VirtualHostKey,
 };
 use proto::{Resource, ResourceKey, Scope, TypeUrl};
 use route::{route_name, shell, virtual_host, virtual_host_name};
@@ -49,7 +50,7 @@ pub fn declare(engine: &mut Engine, settings: Settings, inputs: Inputs) -> Outpu
     let tables = [
         clusters(engine, &inputs),
         endpoints(engine, &inputs),
-        secrets(engine, &inputs),
+        all_secrets(engine, &inputs),
         listeners(engine, &settings, &inputs, ports),
         extensions(engine, &settings, &inputs),
         routes(engine, &inputs, ports),
@@ -83,7 +84,7 @@ fn endpoints(engine: &mut Engine, inputs: &Inputs) -> Resources {
         "encoded endpoints",
         &inputs.clusters,
         move |view: &View, name: &Arc<str>, rows: &Rows<Cluster>| {
-            if rows[0].discovery != model::Discovery::Endpoints {
+            if cluster::is_known_by_itself(&rows[0]) {
                 return Vec::new();
             }
             let none = Endpoints::default();
@@ -94,6 +95,36 @@ fn endpoints(engine: &mut Engine, inputs: &Inputs) -> Resources {
     engine.derive("endpoint resources", &inputs.gateway_clusters, move |view: &View, (gateway, name), _: &Rows<()>| {
         let resource = view.get(&encoded, name);
         resource.map(|one| (key(gateway, TypeUrl::Endpoints, name.clone()), (*one).clone())).into_iter().collect()
+    })
+}
+
+fn all_secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
+    let parts = [secrets(engine, inputs), trust(engine, inputs)];
+    engine.union("all secret resources", &parts)
+}
+
+/// Sets of authorities: each Gateway gets those of its clusters.
+fn trust(engine: &mut Engine, inputs: &Inputs) -> Resources {
+    let encoded = engine.derive("encoded trust", &inputs.trust, |_: &View, name: &TrustKey, rows: &Rows<Trust>| {
+        vec![(name.clone(), tls::trust(name, &rows[0]))]
+    });
+    let clusters = inputs.clusters;
+    let used = engine.derive(
+        "used trust",
+        &inputs.gateway_clusters,
+        move |view: &View, (gateway, name): &(ObjectKey, Arc<str>), _: &Rows<()>| {
+            let cluster = view.get(&clusters, name);
+            let tls = cluster.as_ref().and_then(|cluster| cluster.tls.as_ref());
+            let trust = tls.and_then(|tls| match tls {
+                BackendTls::Originate(originate) => Some(&originate.trust),
+                BackendTls::Broken => None,
+            });
+            trust.map(|trust| ((gateway.clone(), trust.clone()), ())).into_iter().collect()
+        },
+    );
+    engine.derive("trust resources", &used, move |view: &View, (gateway, name), _: &Rows<()>| {
+        let resource = view.get(&encoded, name);
+        resource.map(|one| (key(gateway, TypeUrl::Secret, name.to_string()), (*one).clone())).into_iter().collect()
     })
 }
 

@@ -1,22 +1,16 @@
 //! Envoy listeners: one for each port of a Gateway.
 
-use crate::{Settings, http::connection_manager, route_name, wire};
+use crate::{Settings, http::connection_manager, route_name, tls, wire};
 use model::{Listener, ListenerKey, Protocol, Tls};
 use proto::{
     Resource,
     envoy::envoy::{
-        config::{
-            core::v3::{TransportSocket, transport_socket},
-            listener::v3::{
-                Filter, FilterChain, FilterChainMatch, Listener as EnvoyListener, ListenerFilter, filter,
-                listener_filter,
-            },
+        config::listener::v3::{
+            Filter, FilterChain, FilterChainMatch, Listener as EnvoyListener, ListenerFilter, filter, listener_filter,
         },
         extensions::{
             filters::listener::tls_inspector::v3::TlsInspector,
-            transport_sockets::tls::v3::{
-                CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters, tls_parameters::TlsProtocol,
-            },
+            transport_sockets::tls::v3::{CommonTlsContext, DownstreamTlsContext},
         },
     },
 };
@@ -70,25 +64,16 @@ fn encrypted(settings: &Settings, key: &ListenerKey, listener: &Listener) -> Opt
         name: routes.clone(),
         filter_chain_match: Some(FilterChainMatch { server_names, ..Default::default() }),
         filters: vec![http(settings, routes)],
-        transport_socket: Some(TransportSocket {
-            name: "envoy.transport_sockets.tls".to_owned(),
-            config_type: Some(transport_socket::ConfigType::TypedConfig(wire::any(&terminate(tls)))),
-        }),
+        transport_socket: Some(tls::socket(&terminate(tls))),
         ..Default::default()
     })
 }
 
-fn terminate(tls: &Tls) -> DownstreamTlsContext {
-    let certificate =
-        |key: &model::CertificateKey| SdsSecretConfig { name: key.to_string(), sds_config: Some(wire::ads()) };
+fn terminate(terminated: &Tls) -> DownstreamTlsContext {
     DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
-            tls_params: Some(TlsParameters {
-                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
-                tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
-                ..Default::default()
-            }),
-            tls_certificate_sds_secret_configs: tls.certificates.iter().map(certificate).collect(),
+            tls_params: Some(tls::parameters()),
+            tls_certificate_sds_secret_configs: terminated.certificates.iter().map(tls::sds).collect(),
             alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
             ..Default::default()
         }),

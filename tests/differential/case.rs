@@ -33,6 +33,12 @@ pub struct Plan {
     /// TLS Secrets in `default`, with the names in their certificates.
     #[serde(default)]
     pub certificates: BTreeMap<String, Vec<String>>,
+    /// Authorities, each a ConfigMap of its name in `default`.
+    #[serde(default)]
+    pub authorities: Vec<String>,
+    /// TLS Secrets in `default` with certificates of an authority.
+    #[serde(default)]
+    pub issued: BTreeMap<String, Issued>,
     /// The requests, in order.
     pub requests: Vec<Request>,
 }
@@ -47,6 +53,22 @@ pub struct BackendPlan {
     pub empty: bool,
     /// Nobody listens at its endpoint.
     pub dead: bool,
+    /// Its certificate; none is clear text.
+    pub tls: Option<Issued>,
+    /// Its clients need a certificate of this authority.
+    pub clients: Option<String>,
+    /// The `appProtocol` of its Service, if not that of what it speaks.
+    pub app_protocol: Option<String>,
+}
+
+/// A certificate.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Issued {
+    /// The authority; none is the certificate itself.
+    pub by: Option<String>,
+    /// Its names.
+    pub names: Vec<String>,
 }
 
 /// One request and what is wanted of it. Strings are latin-1 on the wire.

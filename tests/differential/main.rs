@@ -5,13 +5,14 @@ mod case;
 mod compare;
 
 use anyhow::{Context, Result};
-use case::{Alike, BackendPlan, Case, Request};
+use case::{Alike, BackendPlan, Case, Issued, Request};
 use compare::Outcome;
 use futures::StreamExt;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tests::{
@@ -20,7 +21,7 @@ use tests::{
     http::call,
     objects,
     place::Place,
-    tls,
+    tls::{self, Authority, Certificate},
 };
 
 /// What came of one case file.
@@ -92,11 +93,25 @@ fn files(parts: &[String]) -> Result<Vec<PathBuf>> {
 }
 
 /// The backends of a case, with the YAML of their Services.
-async fn backends(place: &Place, plans: &BTreeMap<String, BackendPlan>) -> Result<(Vec<Backend>, String)> {
+async fn backends(
+    place: &Place,
+    plans: &BTreeMap<String, BackendPlan>,
+    authorities: &Authorities,
+) -> Result<(Vec<Backend>, String)> {
     let (mut running, mut yaml) = (Vec::new(), String::new());
     for (name, plan) in plans {
-        let backend = Backend::start(name, place.address(9), plan.speaks).await?;
+        let settings = match &plan.tls {
+            None => None,
+            Some(shown) => {
+                let clients = plan.clients.as_ref().map(|name| authorities.get(name).context("no such authority"));
+                let alpn: &[u8] = if plan.speaks == Speaks::H2c { b"h2" } else { b"http/1.1" };
+                Some(tls::server(&issued(shown, authorities)?, clients.transpose()?, alpn)?)
+            }
+        };
+        let settings = Arc::new(Mutex::new(settings));
+        let backend = Backend::start_with(name, place.address(9), plan.speaks, settings).await?;
         let app_protocol = (plan.speaks == Speaks::H2c).then_some("kubernetes.io/h2c");
+        let app_protocol = plan.app_protocol.as_deref().or(app_protocol);
         let endpoints = if plan.empty { vec![] } else { vec![backend.address] };
         yaml += &objects::service(name, app_protocol, &endpoints);
         if !plan.dead {
@@ -106,10 +121,28 @@ async fn backends(place: &Place, plans: &BTreeMap<String, BackendPlan>) -> Resul
     Ok((running, yaml))
 }
 
+/// Authorities by name.
+type Authorities = BTreeMap<String, Authority>;
+
+fn issued(plan: &Issued, authorities: &Authorities) -> Result<Certificate> {
+    match &plan.by {
+        None => tls::certificate(&plan.names),
+        Some(by) => authorities.get(by).with_context(|| format!("no authority {by}"))?.certificate(&plan.names),
+    }
+}
+
 async fn run(file: &Path, only: &str) -> Result<Verdict> {
     let case = Case::read(file)?;
     let place = Place::take()?;
-    let (backends, mut yaml) = backends(&place, &case.plan.backends).await?;
+    let authorities = case.plan.authorities.iter().map(|name| Ok((name.clone(), Authority::new(name)?)));
+    let authorities: Authorities = authorities.collect::<Result<_>>()?;
+    let (backends, mut yaml) = backends(&place, &case.plan.backends, &authorities).await?;
+    for (name, authority) in &authorities {
+        yaml += &objects::authority(name, authority);
+    }
+    for (name, plan) in &case.plan.issued {
+        yaml += &objects::secret(name, &issued(plan, &authorities)?);
+    }
     for (name, names) in &case.plan.certificates {
         yaml += &objects::secret(name, &tls::certificate(names)?);
     }

@@ -42,6 +42,7 @@ impl Envoy {
         let extensions = take(TypeUrl::Extension);
         let mut listeners = take(TypeUrl::Listener);
         listeners.values_mut().for_each(|listener| inline(listener, &routes, &extensions));
+        clusters.values_mut().for_each(|cluster| inline(cluster, &routes, &extensions));
         let all = |values: BTreeMap<String, Value>| values.into_values().collect::<Vec<_>>();
         let bootstrap = json!({
             // As in the bootstrap that `windlass envoy-bootstrap` writes.

@@ -186,7 +186,10 @@ fn write_status(out: &mut String, object: &ObjectRef, status: &Status) {
         write_listener(out, listener);
     }
     for parent in &status.parents {
-        write_parent(out, parent);
+        write_parent(out, "parent", parent);
+    }
+    for ancestor in &status.ancestors {
+        write_parent(out, "ancestor", ancestor);
     }
     for (kind, value) in &status.addresses {
         line(out, 1, &format!("address {kind} {value}"));
@@ -202,8 +205,8 @@ fn write_listener(out: &mut String, listener: &ListenerStatus) {
     }
 }
 
-fn write_parent(out: &mut String, parent: &ParentStatus) {
-    let mut text = format!("parent {} {}", parent.kind.1, parent.parent);
+fn write_parent(out: &mut String, word: &str, parent: &ParentStatus) {
+    let mut text = format!("{word} {} {}", parent.kind.1, parent.parent);
     if !parent.explicit_namespace {
         text += " (namespace not written)";
     }

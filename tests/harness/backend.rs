@@ -1,10 +1,13 @@
 //! An echo backend: it answers with what it received, as JSON, over HTTP/1.1, clear-text HTTP/2 or WebSocket.
 //!
 //! A request may ask for more with headers: `x-echo-status: 503`, `x-echo-delay-ms: 500`, `x-echo-size: 1000` (the
-//! body is that many bytes instead of JSON), `x-echo-header: name=value` (once or more).
+//! body is that many bytes instead of JSON), `x-echo-header: name=value` (once or more). Behind TLS it sees as headers,
+//! too, what the handshake said: `tls-sni`, `tls-alpn` and `tls-client`, the length of the client's certificate.
 
+use crate::http::Stream;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,6 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// The answer's header that names the backend.
 pub const NAME: &str = "x-backend";
@@ -87,16 +91,32 @@ pub struct Backend {
 impl Backend {
     /// Listens on a free port of that address.
     pub async fn start(name: &str, address: IpAddr, speaks: Speaks) -> Result<Self> {
+        Self::start_with(name, address, speaks, Tls::default()).await
+    }
+
+    /// The same behind TLS, if there are settings.
+    pub async fn start_with(name: &str, address: IpAddr, speaks: Speaks, tls: Tls) -> Result<Self> {
         let listener = TcpListener::bind((address, 0)).await.context("bind a backend")?;
         let address = listener.local_addr()?;
-        let echo = Echo { name: name.into(), seen: Arc::default() };
+        let echo = Echo { name: name.into(), handshake: Vec::new(), seen: Arc::default() };
         let seen = echo.seen.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let echo = echo.clone();
+                let mut echo = echo.clone();
                 let _ = stream.set_nodelay(true);
+                let settings = tls.lock().map(|settings| settings.clone()).unwrap_or_default();
                 connections.spawn(async move {
+                    let stream: Box<dyn Stream> = match settings {
+                        None => Box::new(stream),
+                        Some(settings) => match TlsAcceptor::from(settings).accept(stream).await {
+                            Ok(stream) => {
+                                echo.handshake = handshake(&stream);
+                                Box::new(stream)
+                            }
+                            Err(_) => return,
+                        },
+                    };
                     // A connection that breaks is the proxy's to report.
                     let _ = match speaks {
                         Speaks::Http1 => echo.http1(stream).await,
@@ -121,15 +141,32 @@ impl Drop for Backend {
     }
 }
 
+/// The settings of a backend's TLS, which may change while it runs; none is clear text.
+pub type Tls = Arc<Mutex<Option<Arc<ServerConfig>>>>;
+
+/// What a handshake said, as header lines.
+fn handshake(stream: &TlsStream<TcpStream>) -> Vec<(String, String)> {
+    let session = stream.get_ref().1;
+    let client = session.peer_certificates().and_then(|chain| chain.first());
+    let known = [
+        ("tls-sni", session.server_name().map(str::to_owned)),
+        ("tls-alpn", session.alpn_protocol().map(text)),
+        ("tls-client", client.map(|leaf| leaf.len().to_string())),
+    ];
+    known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 #[derive(Clone)]
 struct Echo {
     name: String,
+    handshake: Vec<(String, String)>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Echo {
     async fn answer(&self, mut seen: Seen) -> (Extras, Vec<u8>) {
         seen.backend = self.name.clone();
+        seen.headers.extend(self.handshake.iter().cloned());
         let extras = seen.extras();
         let body = match extras.size {
             Some(size) => vec![b'x'; size],
@@ -144,7 +181,7 @@ impl Echo {
         (extras, body)
     }
 
-    async fn http1(&self, mut stream: TcpStream) -> Result<()> {
+    async fn http1(&self, mut stream: Box<dyn Stream>) -> Result<()> {
         let mut read = Vec::new();
         while let Some((seen, length)) = read_head(&mut stream, &mut read).await? {
             let mut seen = seen;
@@ -165,11 +202,12 @@ impl Echo {
                 out.extend(body);
             }
             stream.write_all(&out).await?;
+            stream.flush().await?;
         }
         Ok(())
     }
 
-    async fn upgraded(&self, mut stream: TcpStream, seen: Seen) -> Result<()> {
+    async fn upgraded(&self, mut stream: Box<dyn Stream>, seen: Seen) -> Result<()> {
         let (_, _) = self.answer(seen).await;
         let head = format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -177,12 +215,13 @@ impl Echo {
             self.name
         );
         stream.write_all(head.as_bytes()).await?;
-        let (mut from, mut to) = stream.split();
+        stream.flush().await?;
+        let (mut from, mut to) = tokio::io::split(stream);
         tokio::io::copy(&mut from, &mut to).await?;
         Ok(())
     }
 
-    async fn http2(&self, stream: TcpStream) -> Result<()> {
+    async fn http2(&self, stream: Box<dyn Stream>) -> Result<()> {
         let mut connection = h2::server::handshake(stream).await?;
         while let Some(request) = connection.accept().await {
             let (request, mut respond) = request?;
@@ -221,14 +260,14 @@ enum Length {
     Chunked,
 }
 
-async fn fill(stream: &mut TcpStream, read: &mut Vec<u8>) -> Result<bool> {
+async fn fill(stream: &mut Box<dyn Stream>, read: &mut Vec<u8>) -> Result<bool> {
     let mut buffer = [0; 16_384];
     let count = stream.read(&mut buffer).await?;
     read.extend_from_slice(&buffer[..count]);
     Ok(count > 0)
 }
 
-async fn read_head(stream: &mut TcpStream, read: &mut Vec<u8>) -> Result<Option<(Seen, Length)>> {
+async fn read_head(stream: &mut Box<dyn Stream>, read: &mut Vec<u8>) -> Result<Option<(Seen, Length)>> {
     while !read.windows(4).any(|window| window == b"\r\n\r\n") {
         if !fill(stream, read).await? {
             return Ok(None);
@@ -258,7 +297,7 @@ async fn read_head(stream: &mut TcpStream, read: &mut Vec<u8>) -> Result<Option<
     Ok(Some((seen, length)))
 }
 
-async fn read_body(stream: &mut TcpStream, read: &mut Vec<u8>, length: Length) -> Result<Vec<u8>> {
+async fn read_body(stream: &mut Box<dyn Stream>, read: &mut Vec<u8>, length: Length) -> Result<Vec<u8>> {
     match length {
         Length::Bytes(count) => {
             while read.len() < count {

@@ -1,6 +1,9 @@
 //! Kubernetes objects that tests need again and again, as YAML text.
 
-use crate::{backend::Backend, tls::Certificate};
+use crate::{
+    backend::Backend,
+    tls::{Authority, Certificate},
+};
 use base64::Engine;
 use std::{fmt::Write, net::SocketAddr};
 
@@ -39,6 +42,15 @@ pub fn secret(name: &str, certificate: &Certificate) -> String {
          type: kubernetes.io/tls\ndata:\n  tls.crt: {}\n  tls.key: {}\n",
         encode(&certificate.chain),
         encode(&certificate.key)
+    )
+}
+
+/// A ConfigMap in `default` with an authority's certificate.
+pub fn authority(name: &str, authority: &Authority) -> String {
+    let lines: String = authority.pem.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata:\n  \
+         ca.crt: |\n{lines}"
     )
 }
 

@@ -1,11 +1,13 @@
 //! A certificate authority of the test's own, and the client's side of TLS.
 
 use anyhow::{Context, Result};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::WebPkiClientVerifier,
 };
 use std::sync::Arc;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -24,6 +26,62 @@ pub struct Certificate {
 pub fn certificate(names: &[String]) -> Result<Certificate> {
     let made = rcgen::generate_simple_self_signed(names.to_vec()).context("make a certificate")?;
     Ok(Certificate { chain: made.cert.pem(), key: made.signing_key.serialize_pem() })
+}
+
+/// An authority that signs certificates.
+pub struct Authority {
+    params: CertificateParams,
+    key: KeyPair,
+    /// Its own certificate, PEM.
+    pub pem: String,
+}
+
+impl Authority {
+    /// A new one.
+    pub fn new(name: &str) -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { params, key, pem })
+    }
+
+    /// A certificate for these names; one with `://` is a URI, one with `=` the common name.
+    pub fn certificate(&self, names: &[String]) -> Result<Certificate> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for name in names {
+            match name.strip_prefix("CN=") {
+                Some(name) => params.distinguished_name.push(DnType::CommonName, name),
+                None if name.contains("://") => params.subject_alt_names.push(SanType::URI(name.as_str().try_into()?)),
+                None => params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?)),
+            }
+        }
+        let key = KeyPair::generate()?;
+        let signed = params.signed_by(&key, &Issuer::from_params(&self.params, &self.key))?;
+        Ok(Certificate { chain: signed.pem(), key: key.serialize_pem() })
+    }
+}
+
+/// The settings of a server with that certificate. With an authority, clients need a certificate of it.
+pub fn server(shown: &Certificate, clients: Option<&Authority>, alpn: &[u8]) -> Result<Arc<ServerConfig>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let config = match clients {
+        None => config.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).context("an authority")?)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+            config.with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = CertificateDer::pem_slice_iter(shown.chain.as_bytes()).collect::<Result<_, _>>().ok();
+    let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).ok().context("a key")?;
+    let mut config = config.with_single_cert(chain.context("a chain")?, key)?;
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// Connects with that server name; empty sends none.

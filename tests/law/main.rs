@@ -31,6 +31,7 @@ fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 2] {
         endpoints: *engine.input("endpoints"),
         gateway_clusters: *engine.input("gateway clusters"),
         certificates: *engine.input("certificates"),
+        trust: *engine.input("trust"),
         policies: engine.derive("policies of gateways", &all, {
             let gateway = gateway.clone();
             move |_: &engine::View, _: &usize, rows: &engine::Rows<Policy>| vec![(gateway.clone(), (*rows[0]).clone())]

@@ -93,7 +93,7 @@ fn read_object(reader: &mut Reader, kind: Kind, id: ObjectId, mut fields: Map<St
     fields.remove("status");
     // The API server serves every version of a kind as every other; the types check only their own.
     fields.insert("apiVersion".into(), kind.api_version().into());
-    let bare = !matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret);
+    let bare = !matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap);
     if bare {
         fields.remove("apiVersion");
         fields.remove("kind");

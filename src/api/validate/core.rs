@@ -1,7 +1,7 @@
 //! Metadata and the core kinds.
 
 use super::{Check, name};
-use crate::{EndpointSlice, LabelSelector, Object, Secret, Service};
+use crate::{ConfigMap, EndpointSlice, LabelSelector, Object, Secret, Service};
 use std::{collections::BTreeMap, net::IpAddr};
 
 pub fn metadata(check: &mut Check, object: &Object) {
@@ -116,6 +116,17 @@ pub fn endpoint_slice(check: &mut Check, slice: &EndpointSlice) {
         protocol(check, port.protocol.as_deref());
     });
     check.unique("ports", ports, "names of ports", |port| port.name.clone().unwrap_or_default());
+}
+
+pub fn config_map(check: &mut Check, map: &ConfigMap) {
+    let texts = map.data.iter().flatten().map(|(key, text)| ("data", key, text.len()));
+    let bytes = map.binary_data.iter().flatten().map(|(key, bytes)| ("binaryData", key, bytes.0.len()));
+    let mut total = 0;
+    for (field, key, size) in texts.chain(bytes) {
+        total += size;
+        check.field(field, |check| check.field(key, |check| check.value(key, &name::DATA_KEY)));
+    }
+    check.field("data", |check| check.hold(total <= 1 << 20, format!("wanted at most 1 MiB, saw {total} bytes")));
 }
 
 pub fn secret(check: &mut Check, secret: &Secret) {

@@ -44,6 +44,30 @@ pub const HOSTNAME: Rule = Rule {
     },
 };
 
+/// A host name that may start with `*.`.
+pub const HOSTNAME_OR_WILDCARD: Rule = Rule {
+    what: "a host name (a-z, 0-9, '-' and '.', up to 253; '*.' may stand before it)",
+    holds: |text| text.len() <= 253 && is_subdomain(text.strip_prefix("*.").unwrap_or(text)),
+};
+
+/// A URI with its scheme.
+pub const URI: Rule = Rule {
+    what: "a URI with its scheme, up to 253",
+    holds: |text| {
+        let scheme = |(scheme, _): (&str, &str)| !scheme.is_empty() && !scheme.contains(['/', '?', '#']);
+        text.len() <= 253 && text.split_once(':').is_some_and(scheme)
+    },
+};
+
+/// A set of certificate authorities by name.
+pub const WELL_KNOWN_AUTHORITIES: Rule = Rule {
+    what: "System, or a name with a domain such as example.com/authorities",
+    holds: |text| {
+        let own = |(domain, name): (&str, &str)| is_subdomain(domain) && is_qualified(name);
+        text == "System" || text.split_once('/').is_some_and(own)
+    },
+};
+
 /// An API group, or nothing.
 pub const GROUP: Rule = Rule {
     what: "an API group (a DNS name, or empty for the core group)",

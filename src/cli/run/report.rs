@@ -161,7 +161,14 @@ fn objects(control: &Control, running: &Running) -> BTreeMap<String, Line> {
 
 /// Kinds that have no status, and objects that aren't ours.
 fn without_status(id: &ObjectId) -> (State, String) {
-    let kinds = [Kind::GatewayClass, Kind::Gateway, Kind::ListenerSet, Kind::HttpRoute, Kind::AuthorizationPolicy];
+    let kinds = [
+        Kind::GatewayClass,
+        Kind::Gateway,
+        Kind::ListenerSet,
+        Kind::HttpRoute,
+        Kind::BackendTlsPolicy,
+        Kind::AuthorizationPolicy,
+    ];
     match kinds.iter().any(|kind| kind.as_str() == &*id.kind) {
         true => (State::Waits, "left alone: no GatewayClass or Gateway of ours is concerned".into()),
         false => (State::Good, "read".into()),
@@ -169,7 +176,8 @@ fn without_status(id: &ObjectId) -> (State, String) {
 }
 
 fn judge_all(status: &Status) -> (State, String) {
-    let parents = status.parents.iter().flat_map(|parent| parent.conditions.iter().map(move |one| (Some(parent), one)));
+    let parents = status.parents.iter().chain(&status.ancestors);
+    let parents = parents.flat_map(|parent| parent.conditions.iter().map(move |one| (Some(parent), one)));
     let listeners = status.listeners.iter().flat_map(|listener| &listener.conditions);
     let all = status.conditions.iter().chain(listeners).map(|one| (None, one)).chain(parents);
     let mut waits = None;

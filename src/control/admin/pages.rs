@@ -147,6 +147,17 @@ fn to_json(status: &Status) -> Value {
     if !status.parents.is_empty() {
         fields.insert("parents".into(), status.parents.iter().map(|one| parent(one, generation)).collect());
     }
+    if !status.ancestors.is_empty() {
+        let ancestor = |one| {
+            let mut ancestor = parent(one, generation);
+            ancestor["ancestorRef"] = ancestor["parentRef"].take();
+            if let Some(fields) = ancestor.as_object_mut() {
+                fields.remove("parentRef");
+            }
+            ancestor
+        };
+        fields.insert("ancestors".into(), status.ancestors.iter().map(ancestor).collect());
+    }
     Value::Object(fields)
 }
 

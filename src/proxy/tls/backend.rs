@@ -42,7 +42,6 @@ struct Verifier {
 }
 
 /// None of the names of a certificate is one that was wanted.
-#[derive(Debug)]
 struct OtherNames {
     wanted: Box<[SubjectName]>,
     seen: Vec<SubjectName>,
@@ -54,6 +53,13 @@ impl fmt::Display for OtherNames {
         let seen = self.seen.iter().take(8).cloned().collect::<Vec<_>>();
         let seen = if seen.is_empty() { "no name".to_owned() } else { list(&seen).replace(" or ", ", ") };
         write!(f, "wanted a certificate with {}, saw one with {seen}", list(&self.wanted))
+    }
+}
+
+/// rustls shows errors that aren't its own in this form.
+impl fmt::Debug for OtherNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 use api::BackendObjectReference;
 use engine::{Table, View};
-use model::{Action, Backend, HeaderEdits, Mirror, ObjectKey, Route};
+use model::{Action, Backend, Cluster, HeaderEdits, Mirror, ObjectKey, Route};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Follows the references of one route.
@@ -21,6 +21,7 @@ pub(super) struct Resolver<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) route: &'a RouteKey,
     pub(super) services: Table<ObjectKey, ServiceShape>,
+    pub(super) clusters: Table<Arc<str>, Cluster>,
     pub(super) grants: Grants,
 }
 
@@ -126,6 +127,7 @@ impl Resolver<'_> {
         };
         match &port.protocol {
             Ok(_) => Ok(port.cluster.clone()),
+            Err(_) if port.wants_tls() && self.view.contains(&self.clusters, &port.cluster) => Ok(port.cluster.clone()),
             Err(protocol) => Err((
                 "UnsupportedProtocol",
                 format!(

@@ -113,6 +113,7 @@ fn mesh(settings: Settings) -> Mesh {
         endpoints: *endpoints,
         gateway_clusters: *gateway_clusters,
         certificates: *certificates,
+        trust: *engine.input("trust"),
         policies: *policies,
     };
     let outputs = translate::declare(&mut engine, settings, inputs);
@@ -128,7 +129,11 @@ fn mesh(settings: Settings) -> Mesh {
     listen("http", http);
     listen("tls", https(Some("www.a.test")));
     listen("all", https(None));
-    batch.set(&clusters, WEB.into(), Cluster { protocol: AppProtocol::Http1, discovery: Discovery::Endpoints });
+    batch.set(
+        &clusters,
+        WEB.into(),
+        Cluster { protocol: AppProtocol::Http1, discovery: Discovery::Endpoints, tls: None },
+    );
     batch.set(&endpoints, WEB.into(), endpoint(1));
     batch.set(&certificates, certificate(), KeyPair { chain: (*b"chain").into(), key: (*b"key").into() });
     batch.set(&virtual_hosts, host_key(None, "*.a.test"), forward(vec![backend(Some(WEB), 1)], Timeouts::default()));

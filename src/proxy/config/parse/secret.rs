@@ -60,7 +60,28 @@ fn roots(at: &At<'_>, message: pb::CertificateValidationContext) -> Result<Vec<C
         require_signed_certificate_timestamp, crl, allow_expired_certificate, trust_chain_verification,
         custom_validator_config, only_verify_leaf_cert_crl, max_verify_depth,
     });
-    certificates(&at.field("trusted_ca"), at.want("trusted_ca", trusted_ca)?)
+    let (at, source) = (at.field("trusted_ca"), at.want("trusted_ca", trusted_ca)?);
+    match &source.specifier {
+        Some(Specifier::Filename(file)) if SYSTEM_AUTHORITIES.contains(&&**file) => system_authorities(&at),
+        _ => certificates(&at, source),
+    }
+}
+
+/// Where systems keep the authorities that their owner trusts. Any of these names means all of them: a control plane
+/// doesn't know which system we run on.
+const SYSTEM_AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+fn system_authorities(at: &At<'_>) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let Some(pem) = SYSTEM_AUTHORITIES.iter().find_map(|file| std::fs::read(file).ok()) else {
+        return at.fail(format!("no certificates of authorities on this system: looked for {SYSTEM_AUTHORITIES:?}"));
+    };
+    let roots: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
+    if roots.is_empty() { at.fail("the system's file of authorities holds no certificate as PEM") } else { Ok(roots) }
 }
 
 /// One certificate at least.

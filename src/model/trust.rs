@@ -1,0 +1,31 @@
+//! Whom we trust: authorities that vouch for backends and for clients.
+
+use crate::ObjectKey;
+use std::{fmt, sync::Arc};
+
+/// A set of authorities. Its text is the SDS resource name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrustKey {
+    /// What a BackendTLSPolicy names: `backend-ca://<ns>/<name>`.
+    Backend(ObjectKey),
+    /// What the machine's owner trusts: `system-ca`.
+    System,
+}
+
+impl fmt::Display for TrustKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(policy) => write!(f, "backend-ca://{policy}"),
+            Self::System => f.write_str("system-ca"),
+        }
+    }
+}
+
+/// The authorities of a set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trust {
+    /// Their certificates in PEM; never empty.
+    Roots(Arc<[u8]>),
+    /// Those of the machine that the proxy runs on.
+    System,
+}
