@@ -4,6 +4,7 @@
 //! the code in [`Refusal`] and its connection is closed.
 
 mod body;
+mod lines;
 mod request;
 mod response;
 mod scan;
@@ -119,8 +120,7 @@ impl Framing {
     fn see(&mut self, known: Known, value: &[u8]) -> Result<(), Refusal> {
         match known {
             Known::ContentLength => {
-                let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-                let length = digits.and_then(|text| text.parse::<u64>().ok()).filter(|&length| length < 1 << 62);
+                let length = decimal(value).filter(|&length| length < 1 << 62);
                 if self.length.is_some() || length.is_none() {
                     return Err(Refusal::Length);
                 }
@@ -145,6 +145,15 @@ impl Framing {
     }
 }
 
+/// A number of digits alone.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let number = digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|&digit| digit < 10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    });
+    number.filter(|_| !digits.is_empty())
+}
+
 /// The elements of a comma-separated list, without the empty ones.
 pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
@@ -159,8 +168,8 @@ fn nominates_what_it_may_not(token: &[u8]) -> bool {
 }
 
 /// Removes hop-by-hop fields (RFC 9110 7.6.1) and those that `Connection` names. `upgrade` keeps what a change of
-/// protocol needs. `te: trailers` stays, as gRPC wants it.
-pub(crate) fn strip_hop_by_hop(fields: &mut Fields, upgrade: bool) {
+/// protocol needs. `te: trailers` stays, as gRPC wants it. What `also` names goes with them.
+pub(crate) fn strip_hop_by_hop(fields: &mut Fields, upgrade: bool, also: impl Fn(Known) -> bool) {
     let named = fields.get_known(Known::Connection).is_some_and(|value| {
         tokens(value).any(|token| {
             ![&b"close"[..], b"keep-alive", b"upgrade", b"te"].iter().any(|own| token.eq_ignore_ascii_case(own))
@@ -181,7 +190,7 @@ pub(crate) fn strip_hop_by_hop(fields: &mut Fields, upgrade: bool) {
             trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers"));
             true
         }
-        _ => false,
+        known => also(known),
     });
     if trailers {
         fields.append("te", b"trailers");
@@ -199,5 +208,9 @@ fn strip_named(fields: &mut Fields) {
     fields.remove_if(|_, name, _| names.iter().any(|other| other.as_bytes() == name));
 }
 
+#[cfg(test)]
+mod law;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

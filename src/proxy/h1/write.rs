@@ -1,7 +1,7 @@
 //! Heads and chunks out.
 
 use super::Length;
-use crate::head::{Fields, Head, Known, Reply};
+use crate::head::{Head, Known, Reply};
 
 /// Writes a request's head as HTTP/1.1. Its fields have no hop-by-hop ones left but those of an upgrade.
 pub(crate) fn request_head(head: &Head, length: Length, upgrade: bool, out: &mut Vec<u8>) {
@@ -11,7 +11,7 @@ pub(crate) fn request_head(head: &Head, length: Length, upgrade: bool, out: &mut
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(head.authority().as_bytes());
     out.extend_from_slice(b"\r\n");
-    fields(head.fields(), out);
+    head.fields().write(is_own, out);
     match length {
         Length::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         // Where a body is to be expected its absence is said (RFC 9110 8.6), if the client didn't.
@@ -41,13 +41,12 @@ pub(crate) enum Connection {
 
 /// Writes a response's head as HTTP/1.1.
 pub(crate) fn reply_head(reply: &Reply, length: Length, connection: Connection, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    let status = reply.status;
-    out.extend([100, 10, 1].map(|unit| b'0' + (status / unit % 10) as u8));
-    out.push(b' ');
-    out.extend_from_slice(reason(status).as_bytes());
-    out.extend_from_slice(b"\r\n");
-    fields(&reply.fields, out);
+    if reply.status == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    } else {
+        status_line(reply.status, out);
+    }
+    reply.fields.write(is_own, out);
     if length == Length::Chunked {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
@@ -59,17 +58,17 @@ pub(crate) fn reply_head(reply: &Reply, length: Length, connection: Connection, 
     });
 }
 
-fn fields(fields: &Fields, out: &mut Vec<u8>) {
-    for (known, name, value) in fields.known() {
-        if known == Known::TransferEncoding || known == Known::Connection {
-            continue;
-        }
-        out.reserve(name.len() + value.len() + 4);
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
-    }
+fn status_line(status: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend([100, 10, 1].map(|unit| b'0' + (status / unit % 10) as u8));
+    out.push(b' ');
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What is said of the connection is written by us alone.
+fn is_own(known: Known) -> bool {
+    known == Known::TransferEncoding || known == Known::Connection
 }
 
 /// Writes what stands before a chunk's data.

@@ -1,9 +1,16 @@
 //! Header fields in one buffer.
+//!
+//! A field stands in the text as it is written out, `name: value` and CR LF, so that fields that nobody has touched
+//! leave as they came: all together in one copy.
 
+use super::Known;
 use std::ops::Range;
 
 /// Memory beyond this is given back when the fields are cleared.
 pub(super) const LARGE: usize = 64 << 10;
+
+const COLON: &[u8] = b": ";
+const CRLF: &[u8] = b"\r\n";
 
 /// A piece of the buffer. Heads are bounded far below 4 GiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,61 +34,19 @@ impl Span {
     }
 }
 
-/// Names that the data path itself looks at, told apart once when a field is stored.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    Host,
-    Connection,
-    KeepAlive,
-    ProxyConnection,
-    TransferEncoding,
-    ContentLength,
-    Te,
-    Trailer,
-    Upgrade,
-    Http2Settings,
-    Expect,
-    Server,
-    Date,
-    /// `x-envoy-…`
-    Envoy,
-    Other,
-}
-
-impl Known {
-    fn of(name: &[u8]) -> Self {
-        match name {
-            b"te" => Self::Te,
-            b"host" => Self::Host,
-            b"date" => Self::Date,
-            b"expect" => Self::Expect,
-            b"server" => Self::Server,
-            b"upgrade" => Self::Upgrade,
-            b"trailer" => Self::Trailer,
-            b"connection" => Self::Connection,
-            b"keep-alive" => Self::KeepAlive,
-            b"content-length" => Self::ContentLength,
-            b"http2-settings" => Self::Http2Settings,
-            b"proxy-connection" => Self::ProxyConnection,
-            b"transfer-encoding" => Self::TransferEncoding,
-            _ if name.starts_with(b"x-envoy-") => Self::Envoy,
-            _ => Self::Other,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Field {
     name: Span,
     value: Span,
     known: Known,
+    /// Its text is a line as we write it. Others have more or less space around the value.
+    line: bool,
 }
 
 /// Header fields: lower-case names and values, in the order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
-    pub(super) text: Vec<u8>,
+    text: Vec<u8>,
     index: Vec<Field>,
 }
 
@@ -132,37 +97,43 @@ impl Fields {
 
     /// Adds a field at the end. The name is stored in lower case.
     pub fn append(&mut self, name: &str, value: &[u8]) {
-        self.push_field(name.as_bytes(), value);
+        let field = self.line(name.as_bytes(), value);
+        self.index.push(field);
     }
 
-    /// Adds a field at the end, as it was read: the name may be in any case. Says what the name means.
-    pub(crate) fn push_field(&mut self, name: &[u8], value: &[u8]) -> Known {
-        let name = self.push_lower(name);
-        let value = self.push(value);
-        let known = Known::of(&self.text[name.range()]);
-        self.index.push(Field { name, value, known });
-        known
+    /// Notes where a field lies in the block that [`Fields::bring`] brings. `line`: it is spelled as we write it.
+    pub(crate) fn note(&mut self, name: Range<usize>, value: Range<usize>, line: bool) {
+        let (name, value) = (Span::new(name.start, name.end), Span::new(value.start, value.end));
+        self.index.push(Field { name, value, known: Known::Other, line });
     }
 
-    /// Takes back the last field.
-    pub(crate) fn pop(&mut self) {
-        self.index.pop();
+    /// Brings the lines of which all fields have been noted. `keep` is told what each is, its value and where that lies
+    /// in the block, and says whether it stays.
+    pub(crate) fn bring(&mut self, block: &[u8], mut keep: impl FnMut(Known, &[u8], Range<usize>) -> bool) {
+        self.text.clear();
+        self.text.extend_from_slice(block);
+        let text = &mut self.text;
+        self.index.retain_mut(|field| {
+            let name = &mut text[field.name.range()];
+            name.make_ascii_lowercase();
+            field.known = Known::of(name);
+            keep(field.known, &text[field.value.range()], field.value.range())
+        });
     }
 
     /// Makes the value the only one of that name; it takes the place of the first, or stands at the end.
     pub fn set(&mut self, name: &str, value: &[u8]) {
-        let at =
-            self.index.iter().position(|field| self.text[field.name.range()].eq_ignore_ascii_case(name.as_bytes()));
-        match at {
-            None => self.append(name, value),
+        let field = self.line(name.as_bytes(), value);
+        let text = &self.text;
+        let same = |other: &Field| other.known == field.known && text[other.name.range()] == text[field.name.range()];
+        match self.index.iter().position(same) {
+            None => self.index.push(field),
             Some(at) => {
-                let value = self.push(value);
-                self.index[at].value = value;
-                let text = &self.text;
+                self.index[at] = field;
                 let mut seen = 0;
-                self.index.retain(|field| {
+                self.index.retain(|other| {
                     seen += 1;
-                    seen <= at + 1 || !text[field.name.range()].eq_ignore_ascii_case(name.as_bytes())
+                    seen <= at + 1 || !same(other)
                 });
             }
         }
@@ -189,20 +160,42 @@ impl Fields {
         }
     }
 
-    pub(super) fn push(&mut self, text: &[u8]) -> Span {
-        let start = self.text.len() as u32;
-        self.text.extend_from_slice(text);
-        Span { start, end: self.text.len() as u32 }
+    /// Writes the fields as lines, but those that `skip` names.
+    pub(crate) fn write(&self, skip: impl Fn(Known) -> bool, out: &mut Vec<u8>) {
+        let mut run = 0..0;
+        for field in self.index.iter().filter(|field| !skip(field.known)) {
+            let line = field.name.range().start..field.value.range().end + CRLF.len();
+            if field.line && line.start == run.end {
+                run.end = line.end;
+                continue;
+            }
+            out.extend_from_slice(&self.text[run]);
+            run = if field.line { line } else { 0..0 };
+            if !field.line {
+                for part in [&self.text[field.name.range()], COLON, &self.text[field.value.range()], CRLF] {
+                    out.extend_from_slice(part);
+                }
+            }
+        }
+        out.extend_from_slice(&self.text[run]);
     }
 
-    pub(super) fn push_lower(&mut self, text: &[u8]) -> Span {
-        let span = self.push(text);
-        self.text[span.range()].make_ascii_lowercase();
-        span
+    /// Puts a line behind the text.
+    fn line(&mut self, name: &[u8], value: &[u8]) -> Field {
+        let start = self.text.len();
+        self.text.reserve(name.len() + value.len() + COLON.len() + CRLF.len());
+        self.text.extend_from_slice(name);
+        self.text[start..].make_ascii_lowercase();
+        let known = Known::of(&self.text[start..]);
+        self.text.extend_from_slice(COLON);
+        self.text.extend_from_slice(value);
+        self.text.extend_from_slice(CRLF);
+        let (name, value) = (Span::new(start, start + name.len()), self.text.len() - CRLF.len() - value.len());
+        Field { name, value: Span::new(value, self.text.len() - CRLF.len()), known, line: true }
     }
 
     /// Text that was checked to be ASCII when it was stored.
-    pub(super) fn ascii(&self, span: Span) -> &str {
+    fn ascii(&self, span: Span) -> &str {
         std::str::from_utf8(&self.text[span.range()]).unwrap_or_default()
     }
 

@@ -8,11 +8,13 @@
 mod canonical;
 mod conn;
 mod fields;
+mod known;
 mod reply;
 mod request;
 
 pub use canonical::{EscapedSlashes, Normalize};
 pub use conn::Conn;
-pub use fields::{Fields, Known};
+pub use fields::Fields;
+pub use known::Known;
 pub use reply::Reply;
 pub use request::{Head, HeadError, Version};

@@ -57,7 +57,7 @@ impl Line {
     /// Our end of it.
     pub(super) fn local(&self) -> Option<SocketAddr> {
         match self {
-            Line::H1(connection) => connection.io.local(),
+            Line::H1(connection) => connection.local,
             Line::H2(_) => None,
         }
     }

@@ -14,12 +14,12 @@ use std::net::IpAddr;
 pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bool) {
     let http = &link.chain.http;
     let fields = head.fields_mut();
-    strip_hop_by_hop(fields, upgrade);
-    // 100 Continue is our own affair with the client.
-    fields.remove_if(|known, name, _| {
-        known == Known::Expect
-            || (known == Known::Envoy && http.use_remote_address)
-            || (!http.forward_client_cert && name == b"x-forwarded-client-cert")
+    strip_hop_by_hop(fields, upgrade, |known| match known {
+        // 100 Continue is our own affair with the client.
+        Known::Expect => true,
+        Known::Envoy => http.use_remote_address,
+        Known::ForwardedClientCert => !http.forward_client_cert,
+        _ => false,
     });
     let peer = link.conn.peer.ip();
     let mut https = link.conn.tls.is_some();
@@ -28,13 +28,13 @@ pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bo
         append_forwarded_for(fields, &link.peer);
     }
     let trusted = !http.use_remote_address || http.trusted_hops > 0;
-    match fields.get("x-forwarded-proto") {
+    match fields.get_known(Known::ForwardedProto) {
         Some(proto) if trusted => https = proto.eq_ignore_ascii_case(b"https"),
         _ => fields.set("x-forwarded-proto", if https { b"https" } else { b"http" }),
     }
     if http.generate_request_id {
         let keep = http.preserve_request_id || !http.use_remote_address;
-        if !(keep && fields.contains("x-request-id")) {
+        if !(keep && fields.get_known(Known::RequestId).is_some()) {
             fields.set("x-request-id", &uuid(worker));
         }
     }
@@ -76,7 +76,7 @@ fn client_address(fields: &Fields, peer: IpAddr, use_remote_address: bool, trust
 
 /// Adds the peer to `x-forwarded-for`.
 fn append_forwarded_for(fields: &mut Fields, peer: &str) {
-    if !fields.contains("x-forwarded-for") {
+    if fields.get_known(Known::ForwardedFor).is_none() {
         return fields.append("x-forwarded-for", peer.as_bytes());
     }
     let mut joined: Vec<u8> = fields.values("x-forwarded-for").collect::<Vec<_>>().join(&b","[..]);

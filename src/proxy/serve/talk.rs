@@ -122,6 +122,8 @@ pub(super) struct Talk<'p, 'c> {
     arrival: Cell<Option<Instant>>,
     /// This try's, until the head of a response.
     attempt: Cell<Option<Instant>>,
+    /// What the alarm was set to.
+    armed: Cell<Option<Instant>>,
     idle: Option<Duration>,
 }
 
@@ -139,7 +141,8 @@ impl<'p, 'c> Talk<'p, 'c> {
     pub(super) fn new(x: &Exchange<'_>, plan: &'p Plan<'c>) -> Self {
         let idle = plan.to.idle_timeout.or(x.link.chain.http.stream_idle_timeout).filter(|idle| !idle.is_zero());
         let arrival = x.link.chain.http.request_timeout.map(|timeout| x.started + timeout);
-        Self { plan, deadline: Cell::new(None), arrival: Cell::new(arrival), attempt: Cell::new(None), idle }
+        let (deadline, attempt, armed) = Default::default();
+        Self { plan, deadline, arrival: Cell::new(arrival), attempt, armed, idle }
     }
 
     /// One try on that endpoint. `last`: whatever the backend answers goes to the client.
@@ -157,6 +160,7 @@ impl<'p, 'c> Talk<'p, 'c> {
         if source.is_done() {
             self.request_complete();
         }
+        self.armed.set(None);
         self.arm(x.alarm);
         let mut pooled = if spec.upstream == Upstream::Http2 { None } else { target.checkout() };
         loop {
@@ -276,7 +280,7 @@ impl<'p, 'c> Talk<'p, 'c> {
     }
 
     fn edit_reply(&self, reply: &mut Reply, after: Option<&After>, link: &Link, worker: &Worker) {
-        strip_hop_by_hop(&mut reply.fields, reply.status == 101);
+        strip_hop_by_hop(&mut reply.fields, reply.status == 101, |_| false);
         let plan = self.plan;
         edit_response(plan.table, plan.selected, Some(plan.weighted), &mut reply.fields);
         if let Some(after) = after {
@@ -307,7 +311,11 @@ impl<'p, 'c> Talk<'p, 'c> {
     /// Something moved: the idle time starts again.
     fn touch(&self, alarm: &Alarm, now: Instant) {
         let idle = self.idle.map(|idle| now + idle);
-        alarm.set([idle, self.deadline.get(), self.attempt.get(), self.arrival.get()].into_iter().flatten().min());
+        let first = [idle, self.deadline.get(), self.attempt.get(), self.arrival.get()].into_iter().flatten().min();
+        // Between two waits of the worker nothing moves, the clock included.
+        if first.is_none() || self.armed.replace(first) != first {
+            alarm.set(first);
+        }
     }
 
     /// Which deadline it was.

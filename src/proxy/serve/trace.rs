@@ -75,12 +75,13 @@ impl Trace<'_> {
     /// Tells the observer.
     pub(super) fn tell(&self, x: &Exchange<'_>) {
         let (head, reply): (&Head, &Reply) = (x.head, x.reply);
-        let conn = &x.link.conn;
+        let (conn, http) = (&x.link.conn, &x.link.chain.http);
         let duration = now().duration_since(self.started);
         let since_start = |at: Instant| at.duration_since(self.started);
         let rewritten = Some(head.target()).filter(|target| *target != head.sent_target());
         let record = Record {
-            start: SystemTime::now().checked_sub(duration),
+            // Nobody else asks for it.
+            start: if http.access_logs.is_empty() { None } else { SystemTime::now().checked_sub(duration) },
             duration,
             request_duration: self.request_read.map(since_start),
             response_duration: self.answered.map(since_start),
@@ -117,7 +118,7 @@ impl Trace<'_> {
             virtual_host: self.virtual_host,
             ..Record::default()
         };
-        x.worker.observer.ended(&x.link.chain.http, &record);
+        x.worker.observer.ended(http, &record);
     }
 
     fn upstream_time(&self) -> Option<Duration> {

@@ -30,6 +30,8 @@ pub(crate) struct Target {
 pub(crate) struct Connection {
     /// The socket.
     pub(crate) io: Io,
+    /// Our end of it.
+    pub(crate) local: Option<SocketAddr>,
     served: Cell<u32>,
     born: Instant,
     last_used: Instant,
@@ -103,7 +105,7 @@ impl Target {
 impl Connection {
     pub(super) fn new(io: Io) -> Self {
         let now = Instant::now();
-        Self { io, served: Cell::new(0), born: now, last_used: now }
+        Self { local: io.local(), io, served: Cell::new(0), born: now, last_used: now }
     }
 
     /// Requests that it has carried.

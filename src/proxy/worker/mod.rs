@@ -21,8 +21,9 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
+use tokio::time::Instant;
 
 /// What is told of every request that has ended; one for each worker, so that nothing is contended.
 pub trait Observer {
@@ -61,7 +62,8 @@ pub(crate) struct Worker {
     lent: lend::Pool,
     random: Cell<u64>,
     draining: Cell<bool>,
-    date: RefCell<(u64, String)>,
+    /// As text, and until when it is that.
+    date: RefCell<Option<(String, Instant)>>,
 }
 
 impl Worker {
@@ -133,12 +135,13 @@ impl Worker {
 
     /// Calls `with` with the date for a `date` field (RFC 9110 5.6.7).
     pub(crate) fn with_date(&self, with: impl FnOnce(&str)) {
-        let now = SystemTime::now();
-        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut date = self.date.borrow_mut();
-        if date.0 != second || date.1.is_empty() {
-            *date = (second, httpdate::fmt_http_date(now));
+        if date.as_ref().is_none_or(|(_, until)| now() >= *until) {
+            let wall = SystemTime::now();
+            let since = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let left = Duration::from_secs(1) - Duration::from_nanos(since.subsec_nanos().into());
+            *date = Some((httpdate::fmt_http_date(wall), now() + left));
         }
-        with(&date.1);
+        with(date.as_ref().map_or("", |(text, _)| text));
     }
 }
