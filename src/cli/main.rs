@@ -4,15 +4,20 @@
 //! answer a question (`analyze`, `diff`, `why`, `simulate`) have 0 for yes, 1 for no, 2 if it could not be answered.
 
 mod analyze;
+mod ask;
 mod condition;
 mod envoy_bootstrap;
 mod flags;
 mod offline;
 mod output;
+mod path;
 mod progress;
 mod proxy_config;
 mod run;
+mod service;
+mod simulate;
 mod version;
+mod why;
 mod xds;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +39,8 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Analyze(analyze::Analyze),
+    Why(why::Why),
+    Simulate(simulate::Simulate),
     Xds(xds::Xds),
     EnvoyBootstrap(envoy_bootstrap::EnvoyBootstrap),
     ProxyConfig(proxy_config::ProxyConfig),
@@ -49,6 +56,8 @@ fn main() -> ExitCode {
         Command::ProxyConfig(command) => command.main(),
         Command::Version(command) => command.main(),
         Command::Analyze(command) => return answered(command.main()),
+        Command::Why(command) => return answered(command.main()),
+        Command::Simulate(command) => return answered(command.main()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 
 use crate::progress::Progress;
 use anyhow::Context;
-use api::{FieldPath, Object, ObjectId, Problem, manifest};
+use api::{FieldPath, Object, ObjectId, Problem, Severity, manifest};
 use clap::Args;
 use control::{
     Graph,
@@ -96,6 +96,13 @@ impl World {
         statuses.retain(|object, _| objects.contains_key(&id(object)));
         let resources = graph.resources().map(|(key, resource)| (key.clone(), resource)).collect();
         Self { objects, problems: update.problems.unwrap_or_default(), statuses, resources, directory, texts }
+    }
+
+    /// Tells on standard error what was refused at the door: without it the answer may be another.
+    pub fn complain(&self) {
+        for problem in self.problems.iter().filter(|problem| problem.severity == Severity::Error) {
+            eprintln!("{problem}");
+        }
     }
 
     /// Where a field of an object stands: file, line, column. Zero is what isn't known.

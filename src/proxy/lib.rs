@@ -21,6 +21,7 @@ mod message;
 pub mod metrics;
 mod observe;
 pub mod plane;
+pub mod rehearsal;
 pub mod route;
 mod run;
 mod serve;

@@ -1,7 +1,7 @@
 //! Certificates that end soon, or that are not for the host that they are presented for.
 
-use super::finding::{Finding, Level, path};
-use crate::offline::World;
+use super::finding::{Finding, Level};
+use crate::{offline::World, path::path};
 use api::{FieldPath, Object, ObjectId};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};

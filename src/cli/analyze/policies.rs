@@ -1,7 +1,7 @@
 //! Policies that do nothing, or more than somebody may have meant.
 
-use super::finding::{Finding, Level, field};
-use crate::offline::World;
+use super::finding::{Finding, Level};
+use crate::{offline::World, path::field};
 use api::{AuthorizationPolicyAction, Object, ObjectId};
 use proto::TypeUrl;
 

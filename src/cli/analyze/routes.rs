@@ -1,10 +1,10 @@
 //! Routes that nothing serves because nobody is named who could, and Gateways that are somebody else's.
 
 use super::{
-    finding::{Finding, Level, field},
+    finding::{Finding, Level},
     verdicts::item,
 };
-use crate::offline::World;
+use crate::{offline::World, path::field};
 use api::{GATEWAY_GROUP, Object, ObjectId};
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! Services that routes send requests to and that have nobody to answer them.
 
-use super::finding::{Finding, Level, field};
-use crate::offline::World;
+use super::finding::{Finding, Level};
+use crate::{offline::World, path::field, service::service};
 use api::{Object, ObjectId};
 use prost::Message;
 use proto::{TypeUrl, envoy::envoy::config::endpoint::v3::ClusterLoadAssignment};
@@ -37,14 +37,4 @@ fn of_service(world: &World, id: &ObjectId) -> Option<Finding> {
         (false, true) => return None,
     };
     Some(Finding::new(world, Level::Warning, "NoEndpoints", id, &field("spec"), message))
-}
-
-/// The Service and port that a cluster stands for: `outbound|<port>||<name>.<namespace>.svc.<domain>`.
-pub fn service(cluster: &str) -> Option<(ObjectId, u16)> {
-    let mut parts = cluster.split('|');
-    let ("outbound", port, _, host) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?) else { return None };
-    let (name, rest) = host.split_once('.')?;
-    let (namespace, _) = rest.split_once(".svc.")?;
-    let id = ObjectId { kind: "Service".into(), namespace: namespace.into(), name: name.into() };
-    Some((id, port.parse().ok()?))
 }

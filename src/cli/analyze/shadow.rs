@@ -1,7 +1,10 @@
 //! Matches that no request reaches, because another one that comes before takes all of them.
 
-use super::finding::{Finding, Level, field};
-use crate::offline::{RouteOrigin, World};
+use super::finding::{Finding, Level};
+use crate::{
+    offline::{RouteOrigin, World},
+    path::field,
+};
 use prost::Message;
 use proto::{
     TypeUrl,

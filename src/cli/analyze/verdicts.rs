@@ -1,9 +1,10 @@
 //! Conditions that say that something is wrong, of whatever kind the object is.
 
-use super::finding::{Finding, Level, path};
+use super::finding::{Finding, Level};
 use crate::{
     condition::{State, is_negative, judge},
     offline::{World, id},
+    path::path,
 };
 use api::{FieldPath, ObjectId, Step};
 use model::{Condition, ListenerStatus, ParentStatus, Status};

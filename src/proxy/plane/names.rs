@@ -36,6 +36,11 @@ impl Names {
         Ok(Self(receiver))
     }
 
+    /// Nobody is asked, and no name has endpoints.
+    pub(crate) fn unasked() -> Self {
+        Self(watch::channel(Arc::default()).1)
+    }
+
     /// The endpoints of such a cluster. The first who asks waits for the first answer, as long as for a connection.
     pub(crate) async fn endpoints(&self, cluster: &Cluster) -> Arc<Endpoints> {
         let spec = &cluster.spec;

@@ -77,6 +77,9 @@ pub(super) async fn run(x: &mut Exchange<'_>, source: &mut Source<'_>, responder
     let config = x.worker.config();
     let mut trace = Trace::new(x.started);
     let end = answer(&config, x.link, x, &mut trace, source, responder).await;
+    if let Some(rehearsal) = &x.worker.rehearsal {
+        rehearsal.ended(&config, x.link, x.head);
+    }
     trace.tell(x);
     end
 }

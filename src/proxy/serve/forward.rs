@@ -64,6 +64,11 @@ pub(super) async fn forward<'c>(
         }
     };
     edit(x, cluster, table, selected, to, weighted);
+    if let Some(rehearsal) = &x.worker.rehearsal
+        && rehearsal.forwarded(config, x.head, (to, weighted), (cluster, &group))
+    {
+        return local::answer(x, trace, source, responder, Local::new(200)).await;
+    }
     let mirrors = Mirrors::draw(config, x, to);
     if source.is_done() {
         mirrors.send(x.worker);

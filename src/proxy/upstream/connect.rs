@@ -10,7 +10,7 @@ use crate::{
 use bytes::Bytes;
 use h2::client::SendRequest;
 use rustls::pki_types::ServerName;
-use std::time::Duration;
+use std::{io, time::Duration};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
@@ -18,7 +18,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("no connection within {0:?}")]
     Timeout(Duration),
     #[error("TLS: {0}")]
@@ -90,6 +90,9 @@ impl Target {
 
     /// The limit of the time holds for all of it.
     async fn dial(&self, spec: &ClusterSpec, worker: &Worker) -> Result<Io, ConnectError> {
+        if worker.rehearsal.is_some() {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "nothing is sent in a rehearsal").into());
+        }
         let dial = async {
             let stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;

@@ -13,6 +13,7 @@ use crate::{
     io::Timer,
     log::Record,
     plane::Names,
+    rehearsal::Notes,
     tls::Settings,
     upstream::Clusters,
 };
@@ -53,6 +54,8 @@ pub(crate) struct Worker {
     pub(crate) names: Names,
     /// Copies of requests under way.
     pub(crate) mirrors: permits::Permits,
+    /// Present if nothing may be sent to backends: it is noted instead.
+    pub(crate) rehearsal: Option<Rc<Notes>>,
     /// TLS settings, shared by all workers.
     pub(crate) tls: Arc<Settings>,
     source: Shared,
@@ -77,6 +80,7 @@ impl Worker {
             observer,
             names: outer.names,
             mirrors: permits::Permits::default(),
+            rehearsal: None,
             tls: outer.tls,
             source,
             current,
@@ -85,6 +89,12 @@ impl Worker {
             draining: Cell::new(false),
             date: RefCell::default(),
         }
+    }
+
+    /// The same worker, but it opens no connections to backends.
+    pub(crate) fn rehearsing(self, notes: Rc<Notes>) -> Self {
+        // Zero stays zero: the first of what could be drawn, always.
+        Self { rehearsal: Some(notes), random: Cell::new(0), ..self }
     }
 
     /// The configuration of this moment: held for one request, it doesn't change under it.
