@@ -15,6 +15,8 @@ pub enum Action {
     Allow,
     /// Refuses.
     Deny,
+    /// Notes, and decides nothing.
+    Audit,
 }
 
 /// One policy that applies to a gateway.
@@ -24,6 +26,8 @@ pub struct Policy {
     pub key: ObjectKey,
     /// What it does.
     pub action: Action,
+    /// Decides nothing: what it would have decided is noted.
+    pub dry_run: bool,
     /// Those that can match: one that was refused is left out of an ALLOW policy.
     pub rules: Vec<Rule>,
 }

@@ -5,7 +5,7 @@
 //! is a load and a store; a scrape adds the cells up.
 
 use crate::{
-    authz::Reason,
+    authz::{Metadata, Note, PolicyName, Reason},
     log::{Flags, Record},
 };
 use base::metrics::Registry;
@@ -38,6 +38,8 @@ const BYTES: [u32; 6] = [100, 1000, 10_000, 100_000, 1_000_000, 10_000_000];
 /// What is above the budget, and requests that were for no cluster.
 const OTHER: &str = "other";
 const UNKNOWN: &str = "unknown";
+/// What the notes of AUDIT policies start with: those say something only of what they match.
+const AUDITED: &str = "windlass_audit_";
 
 /// The traffic of one gateway. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -55,6 +57,7 @@ struct Series {
     requests: BTreeMap<RequestKey, Vec<Cell>>,
     sizes: BTreeMap<Arc<str>, Vec<Arc<Shapes>>>,
     denials: BTreeMap<DenialKey, Vec<Cell>>,
+    notes: BTreeMap<NoteKey, Cell>,
 }
 
 /// One number that one worker alone writes.
@@ -71,6 +74,8 @@ struct RequestKey {
 
 /// Policy, rule, and what decided.
 type DenialKey = (String, String, Reason);
+/// What was noted: what it starts with, whether the request would go on, policy and rule.
+type NoteKey = (Arc<str>, bool, String, String);
 
 /// The histograms of one destination on one worker.
 #[derive(Debug)]
@@ -163,11 +168,29 @@ impl Traffic {
         }
         cells[0].fetch_add(1, Relaxed);
     }
+
+    /// Counts what AUDIT policies and dry runs matched, and what the latter would deny.
+    fn noted(&self, notes: &[Note]) {
+        let interesting = |note: &&Note| note.policy.is_some() || (!note.allowed && *note.prefix != *AUDITED);
+        for note in notes.iter().filter(interesting) {
+            let name = note.policy.as_deref().map(PolicyName::parse);
+            let rule = name.as_ref().and_then(|name| name.rule).map(|rule| rule.to_string()).unwrap_or_default();
+            let mut key = (note.prefix.clone(), note.allowed, name.map(|name| name.policy).unwrap_or_default(), rule);
+            let mut series = self.series();
+            if series.notes.len() >= MOST_COUNTERS && !series.notes.contains_key(&key) {
+                key = (key.0, key.1, OTHER.into(), String::new());
+            }
+            series.notes.entry(key).or_default().fetch_add(1, Relaxed);
+        }
+    }
 }
 
 impl Counters {
     /// Counts a request that has ended.
     pub fn count(&self, record: &Record<'_>) {
+        if let Some(notes) = record.metadata.map(Metadata::notes).filter(|notes| !notes.is_empty()) {
+            self.traffic.noted(notes);
+        }
         if record.denied.is_some() {
             self.traffic.denied(record);
         }
@@ -323,6 +346,14 @@ impl Collector for Traffic {
             };
             let labels = [("policy", policy.as_str()), ("rule", rule), ("action", action)];
             sum(cells).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "requests that AUDIT policies and dry runs noted, with what would have become of them";
+        let mut family = encoder.encode_descriptor("windlass_authz_noted", help, None, MetricType::Counter)?;
+        for ((prefix, allowed, policy, rule), cell) in &series.notes {
+            let by = prefix.trim_end_matches('_');
+            let result = if *allowed { "allowed" } else { "denied" };
+            let labels = [("by", by), ("policy", policy.as_str()), ("rule", rule), ("result", result)];
+            sum(std::slice::from_ref(cell)).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -30,8 +30,7 @@ pub(crate) struct Policies {
 /// A policy as read.
 #[derive(Clone, Debug, PartialEq)]
 struct ReadPolicy {
-    /// None if it is a dry run.
-    policy: Option<Policy>,
+    policy: Policy,
     reach: Reach,
     /// Sentences that start with the field.
     problems: Vec<String>,
@@ -75,7 +74,7 @@ fn for_gateway(
     let named: BTreeSet<ObjectKey> =
         scopes.iter().flat_map(|scope| view.rows(&by_scope, scope)).map(|policy| ObjectKey::clone(&policy)).collect();
     let policies = named.iter().filter_map(|policy| view.get(&policies, policy));
-    policies.filter(|policy| policy.reach.covers(key, workload)).filter_map(|policy| policy.policy.clone()).collect()
+    policies.filter(|policy| policy.reach.covers(key, workload)).map(|policy| policy.policy.clone()).collect()
 }
 
 fn read(key: &ObjectKey, object: &api::AuthorizationPolicy, root: &Arc<str>) -> ReadPolicy {
@@ -84,23 +83,22 @@ fn read(key: &ObjectKey, object: &api::AuthorizationPolicy, root: &Arc<str>) -> 
     let action = match spec.action {
         AuthorizationPolicyAction::Allow => PolicyAction::Allow,
         AuthorizationPolicyAction::Deny => PolicyAction::Deny,
-        action @ (AuthorizationPolicyAction::Audit | AuthorizationPolicyAction::Custom) => {
-            let action = format!("{action:?}").to_uppercase();
-            problems.push(format!("spec.action: {action} is not supported; what the policy matches is denied"));
+        AuthorizationPolicyAction::Audit => PolicyAction::Audit,
+        AuthorizationPolicyAction::Custom => {
+            problems.push("spec.action: CUSTOM is not supported; what the policy matches is denied".into());
             PolicyAction::Deny
         }
     };
     let reach = Reach::read(key, spec, root, &mut problems);
     let rules = rule::read(action, &key.namespace, &spec.rules, &mut problems);
     let annotations = object.metadata.annotations.as_ref();
-    let is_dry_run = annotations.and_then(|all| all.get("istio.io/dry-run")).is_some_and(|value| value == "true");
-    let policy = (!is_dry_run).then(|| Policy { key: key.clone(), action, rules });
-    ReadPolicy { policy, reach, problems }
+    let dry_run = annotations.and_then(|all| all.get("istio.io/dry-run")).is_some_and(|value| value == "true");
+    ReadPolicy { policy: Policy { key: key.clone(), action, dry_run, rules }, reach, problems }
 }
 
 fn accepted(policy: &ReadPolicy, missing: Option<&(String, ObjectKey)>) -> Condition {
     let fault = match (&*policy.problems, missing) {
-        ([], None) if policy.policy.is_none() => {
+        ([], None) if policy.policy.dry_run => {
             return Condition::yes_but("Accepted", "Accepted", "annotation istio.io/dry-run: it is not enforced");
         }
         ([], None) => return Condition::yes("Accepted", "Accepted"),

@@ -21,8 +21,9 @@ use proto::{
 /// Name in JSON and format operator of each field, in the order of the text.
 ///
 /// `windlass:denied` says which policy, rule and clause decided a denial: our proxy fills it, Envoy prints
-/// `-` and names the policy in the response code's details.
-const FIELDS: [(&str, &str); 21] = [
+/// `-` and names the policy in the response code's details. `audited` is the AUDIT rule that matches, `would_deny` the
+/// rule of a dry run that would deny, `would_allow` what the dry runs of ALLOW policies would decide.
+const FIELDS: [(&str, &str); 24] = [
     ("start_time", "%START_TIME%"),
     ("method", "%REQ(:METHOD)%"),
     ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
@@ -31,6 +32,9 @@ const FIELDS: [(&str, &str); 21] = [
     ("response_flags", "%RESPONSE_FLAGS%"),
     ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
     ("denied", "%DYNAMIC_METADATA(windlass:denied)%"),
+    ("audited", "%DYNAMIC_METADATA(envoy.filters.http.rbac:windlass_audit_shadow_effective_policy_id)%"),
+    ("would_deny", "%DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_deny_shadow_effective_policy_id)%"),
+    ("would_allow", "%DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_allow_shadow_engine_result)%"),
     ("bytes_received", "%BYTES_RECEIVED%"),
     ("bytes_sent", "%BYTES_SENT%"),
     ("duration", "%DURATION%"),
@@ -48,6 +52,9 @@ const FIELDS: [(&str, &str); 21] = [
 
 const TEXT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
     %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% \"%DYNAMIC_METADATA(windlass:denied)%\" \
+    %DYNAMIC_METADATA(envoy.filters.http.rbac:windlass_audit_shadow_effective_policy_id)% \
+    %DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_deny_shadow_effective_policy_id)% \
+    %DYNAMIC_METADATA(envoy.filters.http.rbac:istio_dry_run_allow_shadow_engine_result)% \
     %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESPONSE_DURATION% \"%REQ(X-FORWARDED-FOR)%\" \
     \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER% \
     %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %ROUTE_NAME%\n";

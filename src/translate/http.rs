@@ -34,7 +34,7 @@ pub(crate) fn connection_manager(settings: &Settings, routes: String) -> HttpCon
         codec_type: CodecType::Auto.into(),
         stat_prefix: routes.clone(),
         route_specifier: Some(RouteSpecifier::Rds(Rds { config_source: Some(wire::ads()), route_config_name: routes })),
-        http_filters: vec![policies(rbac::DENY), policies(rbac::ALLOW), router()],
+        http_filters: vec![policies(rbac::AUDIT), policies(rbac::DENY), policies(rbac::ALLOW), router()],
         access_log: access_log(settings.access_log),
         normalize_path: wire::bool(true),
         merge_slashes: true,

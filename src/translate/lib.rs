@@ -1,6 +1,6 @@
 //! Model values to Envoy resources: pure functions, one resource each.
 //!
-//! The units are small: a virtual host, a cluster, a set of endpoints, a certificate, a listener's port, a gateway's two
+//! The units are small: a virtual host, a cluster, a set of endpoints, a certificate, a listener's port, a gateway's
 //! authorization filters. What several gateways share is encoded once, and each scope holds the same bytes.
 //! Names and the canonical form of requests: `src/ARCHITECTURE.md`.
 

@@ -142,6 +142,8 @@ pub struct Expect {
     pub mirrored: Vec<String>,
     /// Of repeated requests: the part of each backend, or of each status where nobody answered.
     pub share: BTreeMap<String, f64>,
+    /// Fields of the line in the access log; an empty value wants none.
+    pub log: BTreeMap<String, String>,
     /// No answer at all: the connection is refused or closed.
     pub closed: bool,
 }
@@ -182,13 +184,18 @@ impl Request {
             method: self.method.clone(),
             path: self.path.clone(),
             host: self.host.clone(),
-            headers: self.headers.clone(),
+            headers: self.headers.iter().cloned().chain(self.mark()).collect(),
             body: self.body.clone(),
             raw: self.raw.clone(),
             sni: self.sni.clone(),
             source: Some(place.address(self.source.unwrap_or(77))) as Option<IpAddr>,
             limit: Duration::from_secs(20),
         }
+    }
+
+    /// What finds its line in the access log: the user agent is its name.
+    fn mark(&self) -> Option<(String, String)> {
+        (!self.expect.log.is_empty()).then(|| ("user-agent".to_owned(), self.name.clone()))
     }
 
     /// The port of the Gateway's listener.

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub answer: Result<Answer, String>,
     /// What the backend that answered saw, and the copies that others got.
     pub seen: Vec<Seen>,
+    /// Its line in the access log, if it was looked for.
+    pub log: BTreeMap<String, String>,
     /// How repeated requests fell: by backend, or by status where no backend answered.
     pub tally: BTreeMap<String, u32>,
 }
@@ -87,6 +89,9 @@ impl Outcome {
                 let main = self.seen.iter().find(|seen| Some(seen.backend.as_str()) == answer.backend());
                 for (name, value) in &expect.saw {
                     want(&format!("backend saw {name}"), value, main.and_then(|seen| saw(seen, name)).as_deref());
+                }
+                for (name, value) in &expect.log {
+                    want(&format!("log {name}"), value, self.log.get(name).map(String::as_str));
                 }
                 // Where nobody's answer came through, a backend may have been asked all the same.
                 if answer.backend().is_some() {

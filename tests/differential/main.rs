@@ -21,6 +21,7 @@ use tests::{
     http::call,
     objects,
     place::Place,
+    process::eventually,
     tls::{self, Authority, Certificate},
 };
 
@@ -151,7 +152,9 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
     }
     yaml += "---\n";
     yaml += &case.objects.replace("$NET", place.address(0).to_string().trim_end_matches(".0"));
-    let trio = Trio::start_only(&place, &yaml, only).await.with_context(|| case.name.clone())?;
+    let logged = case.plan.requests.iter().any(|request| !request.expect.log.is_empty());
+    let log = if logged { "json" } else { "off" };
+    let trio = Trio::start_only(&place, &yaml, only, log).await.with_context(|| case.name.clone())?;
     let mut ports: Vec<_> = case.plan.requests.iter().map(Request::port).collect();
     ports.sort_unstable();
     ports.dedup();
@@ -205,7 +208,22 @@ async fn outcome(place: &Place, plane: &DataPlane, request: &Request, backends: 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-    Outcome { answer, seen, tally }
+    let log = if request.expect.log.is_empty() { BTreeMap::new() } else { logged(plane, &request.name).await };
+    Outcome { answer, seen, log, tally }
+}
+
+/// The line of the access log whose user agent is `mark`, once it has been written: the last one.
+async fn logged(plane: &DataPlane, mark: &str) -> BTreeMap<String, String> {
+    let find = async || {
+        let output = plane.process.output();
+        let mut lines = output.lines().rev().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let found = lines.find(|line| line["user_agent"] == mark);
+        found.context("no line in the access log")
+    };
+    let found = eventually("a line in the access log", Duration::from_secs(20), find).await.unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let fields = found.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    fields.map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
 /// What is wrong with the two outcomes, as text.

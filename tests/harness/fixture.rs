@@ -28,18 +28,24 @@ pub struct ControlPlane {
     data: PathBuf,
     logs: PathBuf,
     bind: String,
+    log: &'static str,
 }
 
 impl ControlPlane {
     /// Starts it with these objects in `objects/all.yaml`, watched.
     pub async fn start(place: &Place, objects: &str) -> Result<Self> {
+        Self::start_logging(place, objects, "off").await
+    }
+
+    /// The same with access logs of that form.
+    pub async fn start_logging(place: &Place, objects: &str, log: &'static str) -> Result<Self> {
         let directory = place.make("objects")?;
         std::fs::write(directory.join("all.yaml"), objects)?;
         let place_control = [place.control(15_012), place.control(15_010), place.control(15_014)];
         let (data, logs) = (place.make("control")?, place.make("logs")?);
         let bind = place.address(2).to_string();
-        let process = Self::spawn(&directory, place_control, &data, &logs, &bind).await?;
-        Ok(Self { process, objects: directory, place_control, data, logs, bind })
+        let process = Self::spawn(&directory, place_control, &data, &logs, &bind, log).await?;
+        Ok(Self { process, objects: directory, place_control, data, logs, bind, log })
     }
 
     async fn spawn(
@@ -48,10 +54,11 @@ impl ControlPlane {
         data: &Path,
         logs: &Path,
         bind: &str,
+        log: &str,
     ) -> Result<Process> {
         let arguments = format!(
             "xds {} --listen {xds} --plaintext {plaintext} --admin {admin} --data {} --bind {bind} \
-             --port-offset {PORT_OFFSET} --access-log off --watch",
+             --port-offset {PORT_OFFSET} --access-log {log} --watch",
             objects.display(),
             data.display()
         );
@@ -63,7 +70,8 @@ impl ControlPlane {
     /// Stops it at once and starts it again on the same ports, over the same objects and the same data.
     pub async fn restart(&mut self) -> Result<()> {
         self.process.stop("KILL", Duration::from_secs(5)).await;
-        self.process = Self::spawn(&self.objects, self.place_control, &self.data, &self.logs, &self.bind).await?;
+        let (objects, log) = (&self.objects, self.log);
+        self.process = Self::spawn(objects, self.place_control, &self.data, &self.logs, &self.bind, log).await?;
         Ok(())
     }
 
@@ -128,7 +136,11 @@ impl DataPlane {
     pub async fn envoy_with(place: &Place, bootstrap: &str) -> Result<Self> {
         let file = place.directory().join("bootstrap.json");
         std::fs::write(&file, bootstrap)?;
-        let arguments = format!("-c {} --concurrency 1 --disable-hot-restart --log-level warning", file.display());
+        let arguments = format!(
+            "-c {} --concurrency 1 --disable-hot-restart --log-level warning \
+             --file-flush-interval-msec 50",
+            file.display()
+        );
         Self::start("envoy", envoy()?, words(&arguments), place, 2).await
     }
 
@@ -212,12 +224,12 @@ pub struct Trio {
 impl Trio {
     /// Starts all three.
     pub async fn start(place: &Place, objects: &str) -> Result<Self> {
-        Self::start_only(place, objects, "").await
+        Self::start_only(place, objects, "", "off").await
     }
 
-    /// The same with one data plane, by its name, if that is given.
-    pub async fn start_only(place: &Place, objects: &str, only: &str) -> Result<Self> {
-        let control = ControlPlane::start(place, objects).await?;
+    /// The same with one data plane, by its name, if that is given, and access logs of a form.
+    pub async fn start_only(place: &Place, objects: &str, only: &str, log: &'static str) -> Result<Self> {
+        let control = ControlPlane::start_logging(place, objects, log).await?;
         let planes = match only {
             "envoy" => vec![DataPlane::envoy(place, &control).await?],
             "windlass" => vec![DataPlane::windlass(place, &control).await?],

@@ -125,14 +125,16 @@ fn condition() -> impl Strategy<Value = PolicyCondition> {
     key.prop_map(|key| PolicyCondition { key })
 }
 
-/// Up to four policies with up to three rules each.
+/// A few policies with up to three rules each.
 pub fn policies() -> impl Strategy<Value = Vec<Policy>> {
     let rule = (vec(source(), 0..3), vec(operation(), 0..3), vec(condition(), 0..3));
-    let action = prop_oneof![Just(PolicyAction::Allow), Just(PolicyAction::Deny)];
-    vec((action, vec(rule, 0..3)), 0..4).prop_map(|policies| {
-        let named = policies.into_iter().enumerate().map(|(i, (action, rules))| Policy {
+    let action = select(&[PolicyAction::Allow, PolicyAction::Allow, PolicyAction::Deny, PolicyAction::Audit][..]);
+    let dry_run = proptest::bool::weighted(0.2);
+    vec((action, dry_run, vec(rule, 0..3)), 0..5).prop_map(|policies| {
+        let named = policies.into_iter().enumerate().map(|(i, (action, dry_run, rules))| Policy {
             key: ObjectKey::new("ns", format!("p{i}")),
             action,
+            dry_run,
             rules: (0u32..).zip(rules).map(|(index, (from, to, when))| PolicyRule { index, from, to, when }).collect(),
         });
         named.collect()

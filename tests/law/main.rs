@@ -14,11 +14,14 @@ use model::{ObjectKey, Policy};
 use proptest::prelude::*;
 use proto::TypeUrl;
 use request::Request;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use translate::{Inputs, Settings};
 
-/// The bytes of `authz.deny` and `authz.allow` for a gateway with these policies.
-fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 2] {
+/// The filters of a gateway, in their order.
+const FILTERS: [&str; 3] = ["authz.audit", "authz.deny", "authz.allow"];
+
+/// The bytes of the filters of a gateway with these policies.
+fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 3] {
     let mut engine = Engine::new();
     let gateways = engine.input("gateways");
     let all = engine.input::<usize, Policy>("policies");
@@ -44,18 +47,17 @@ fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 2] {
         batch.set(&all, i, Arc::new(policy.clone()));
     }
     engine.commit(batch);
-    ["authz.deny", "authz.allow"].map(|name| {
+    FILTERS.map(|name| {
         let mut found =
             outputs.all(&engine).filter(|(key, _)| key.type_url == TypeUrl::Extension && &*key.name == name);
-        found.next().expect("a gateway has both filters").1.body.to_vec()
+        found.next().expect("a gateway has all filters").1.body.to_vec()
     })
 }
 
 /// The filters as windlass-proxy reads them.
-fn compiled(filters: &[Vec<u8>; 2]) -> Vec<std::sync::Arc<proxy::authz::Rbac>> {
+fn compiled(filters: &[Vec<u8>; 3]) -> Vec<Arc<proxy::authz::Rbac>> {
     let context = proxy::config::Context::default();
-    let names = ["authz.deny", "authz.allow"];
-    let parsed = filters.iter().zip(names).map(|(body, name)| {
+    let parsed = filters.iter().zip(FILTERS).map(|(body, name)| {
         match proxy::config::parse(&context, TypeUrl::Extension, &name.into(), body) {
             Ok(proxy::config::Parsed::Extension(proxy::config::Step::Rbac(rbac))) => rbac,
             Ok(_) => panic!("{name} is a policy"),
@@ -82,10 +84,12 @@ proptest! {
             let wanted = policy::allows(&policies, &request);
             let bound = Request { port: request.port + port_offset, ..request };
             prop_assert_eq!(filters.iter().all(|filter| rbac::allows(filter, &bound)), wanted, "{:?}", bound);
-            // The proxy has no JWTs yet.
-            let plain = Request { claims: None, ..bound };
-            let by_rbac = filters.iter().all(|filter| rbac::allows(filter, &plain));
-            prop_assert_eq!(ours.iter().all(|rbac| plain.ask_proxy(rbac)), by_rbac, "the proxy on {:?}", plain);
+            prop_assert_eq!(ours.iter().all(|rbac| bound.ask_proxy(rbac).0), wanted, "the proxy on {:?}", bound);
+            let wanted = policy::noted(&policies, &Request { port: bound.port - port_offset, ..bound.clone() });
+            let noted: BTreeMap<_, _> = filters.iter().filter_map(|filter| rbac::noted(filter, &bound)).collect();
+            prop_assert_eq!(&noted, &wanted, "{:?}", bound);
+            let notes = ours.iter().filter_map(|rbac| bound.ask_proxy(rbac).1);
+            prop_assert_eq!(notes.collect::<BTreeMap<_, _>>(), wanted, "the proxy on {:?}", bound);
         }
     }
 }

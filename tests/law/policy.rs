@@ -3,13 +3,34 @@
 use crate::request::Request;
 use ipnet::IpNet;
 use model::{ConditionKey, Operation, Policy, PolicyAction, PolicyRule, Source, StringMatch, ValueSet};
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// Whether a request may pass.
 pub fn allows(policies: &[Policy], request: &Request) -> bool {
-    let of = |action| policies.iter().filter(move |policy| policy.action == action);
-    let hit = |policy: &Policy| policy.rules.iter().any(|rule| matches(policy.action, rule, request));
+    let of = |action| policies.iter().filter(move |policy| policy.action == action && !policy.dry_run);
+    let hit = |policy: &Policy| hits(policy, request);
     !of(PolicyAction::Deny).any(hit) && (of(PolicyAction::Allow).next().is_none() || of(PolicyAction::Allow).any(hit))
+}
+
+/// What is noted of a request that gets as far as every filter: by prefix, what would be decided. AUDIT policies say
+/// whether any of them matches.
+pub fn noted(policies: &[Policy], request: &Request) -> BTreeMap<String, bool> {
+    let kinds = [
+        ("windlass_audit_", PolicyAction::Audit),
+        ("istio_dry_run_deny_", PolicyAction::Deny),
+        ("istio_dry_run_allow_", PolicyAction::Allow),
+    ];
+    let note = |(prefix, action): (&str, PolicyAction)| {
+        let is_noted = |policy: &&Policy| policy.action == action && (policy.dry_run || action == PolicyAction::Audit);
+        let policies: Vec<&Policy> = policies.iter().filter(is_noted).collect();
+        let hit = policies.iter().any(|policy| hits(policy, request));
+        (!policies.is_empty()).then(|| (prefix.to_owned(), hit != (action == PolicyAction::Deny)))
+    };
+    kinds.into_iter().filter_map(note).collect()
+}
+
+fn hits(policy: &Policy, request: &Request) -> bool {
+    policy.rules.iter().any(|rule| matches(policy.action, rule, request))
 }
 
 fn matches(action: PolicyAction, rule: &PolicyRule, request: &Request) -> bool {
@@ -136,7 +157,7 @@ fn paths(action: PolicyAction, paths: &ValueSet<StringMatch>, path: &str) -> boo
         let holds = values.iter().any(|one| text(one, Some(path))) == wanted;
         match (doubtful && !values.contains(&StringMatch::Present), action) {
             (false, _) => holds,
-            (true, PolicyAction::Deny) => true,
+            (true, PolicyAction::Deny | PolicyAction::Audit) => true,
             (true, PolicyAction::Allow) => false,
         }
     };

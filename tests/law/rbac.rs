@@ -5,7 +5,7 @@ use prost::Message;
 use proto::envoy::envoy::{
     config::{
         core::v3::{CidrRange, TypedExtensionConfig},
-        rbac::v3::{Permission, Principal, permission::Rule, principal::Identifier, rbac::Action},
+        rbac::v3::{Permission, Principal, Rbac as Rules, permission::Rule, principal::Identifier, rbac::Action},
         route::v3::{HeaderMatcher, header_matcher::HeaderMatchSpecifier},
     },
     extensions::filters::http::rbac::v3::Rbac,
@@ -28,7 +28,16 @@ pub fn decode(extension: &[u8]) -> Rbac {
 
 /// Whether a filter lets a request pass.
 pub fn allows(filter: &Rbac, request: &Request) -> bool {
-    let Some(rules) = &filter.rules else { return true };
+    filter.rules.as_ref().is_none_or(|rules| decides(rules, request))
+}
+
+/// What the shadow rules would decide, by their prefix.
+pub fn noted(filter: &Rbac, request: &Request) -> Option<(String, bool)> {
+    let rules = filter.shadow_rules.as_ref()?;
+    Some((filter.shadow_rules_stat_prefix.clone(), decides(rules, request)))
+}
+
+fn decides(rules: &Rules, request: &Request) -> bool {
     let hit = rules.policies.values().any(|policy| {
         assert!(policy.condition.is_none() && policy.checked_condition.is_none());
         policy.permissions.iter().any(|one| permission(one, request))

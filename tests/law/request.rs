@@ -33,12 +33,17 @@ impl Request {
         }
     }
 
-    pub fn ask_proxy(&self, rbac: &proxy::authz::Rbac) -> bool {
+    /// Whether windlass-proxy lets the request pass, and what the shadow rules note.
+    pub fn ask_proxy(&self, rbac: &proxy::authz::Rbac) -> (bool, Option<(String, bool)>) {
         let headers: Vec<(&str, &str)> = self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         let certificate = self
             .peer
             .as_ref()
             .map(|uri| proxy::authz::PeerCertificate { uris: vec![uri.clone()], ..Default::default() });
+        let mut metadata = proxy::authz::Metadata::default();
+        if let Some(claims) = self.claims.as_ref().and_then(serde_json::Value::as_object) {
+            metadata.add_claims("payload", claims);
+        }
         let host = self.host.to_ascii_lowercase();
         let input = proxy::authz::Input {
             request: &proxy::route::Request {
@@ -54,7 +59,9 @@ impl Request {
             remote: self.remote,
             server_name: self.sni.as_deref(),
             certificate: certificate.as_ref(),
+            metadata: &metadata,
         };
-        rbac.check(&input) == proxy::authz::Verdict::Allowed
+        let note = rbac.shadow(&input).map(|note| (note.prefix.to_string(), note.allowed));
+        (rbac.check(&input) == proxy::authz::Verdict::Allowed, note)
     }
 }

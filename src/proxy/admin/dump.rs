@@ -3,7 +3,7 @@
 //! ever shown.
 
 use crate::{
-    authz::Rbac,
+    authz::{Rbac, Rules},
     config::{
         Action, Cluster, Config, Discovery, FilterChain, Health, HttpFilter, Listener, PathMatch, Route, RouteTable,
         RoutesFrom, Secret, Step, VirtualHost,
@@ -211,14 +211,19 @@ fn step(step: &Step) -> Value {
 }
 
 fn rbac(rbac: &Rbac) -> Value {
-    let rules = rbac.rules.as_ref().map(|rules| {
+    let text_of = |rules: &Rules| {
         let policies = rules.policies.iter().map(|policy| {
             let value = json!({"permissions": text(&policy.permissions), "principals": text(&policy.principals)});
             (policy.name.to_string(), value)
         });
         json!({"action": format!("{:?}", rules.effect).to_uppercase(), "policies": policies.collect::<serde_json::Map<_, _>>()})
-    });
-    json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": rules})
+    };
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+        "rules": rbac.rules.as_ref().map(text_of),
+        "shadow_rules": rbac.shadow.as_ref().map(|shadow| text_of(&shadow.rules)),
+        "shadow_rules_stat_prefix": rbac.shadow.as_ref().map(|shadow| &*shadow.prefix),
+    })
 }
 
 /// Trees of permissions and principals, each in one line.

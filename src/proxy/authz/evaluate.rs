@@ -1,6 +1,6 @@
 //! Evaluation: Envoy's rules, branch by branch.
 
-use super::{Effect, Explanation, Input, PeerCertificate, Permission, Policy, Principal, Rbac, Verdict};
+use super::{Effect, Explanation, Input, Note, PeerCertificate, Permission, Policy, Principal, Rbac, Verdict};
 use crate::{config::StringMatch, route::Headers};
 use std::net::IpAddr;
 
@@ -14,6 +14,18 @@ impl Rbac {
             (Effect::Deny, Some(policy)) => Verdict::Denied(Box::new(Explanation::matched(&policy.name))),
             (Effect::Allow, None) => Verdict::Denied(Box::new(Explanation::nearest(rules, input))),
         }
+    }
+
+    /// What the shadow rules would decide, if there are any.
+    pub fn shadow<H: Headers + ?Sized>(&self, input: &Input<'_, H>) -> Option<Note> {
+        let shadow = self.shadow.as_ref()?;
+        let matched = shadow.rules.policies.iter().find(|policy| policy.matches(input));
+        let allowed = match shadow.rules.effect {
+            Effect::Allow => matched.is_some(),
+            Effect::Deny => matched.is_none(),
+            Effect::Log => true,
+        };
+        Some(Note { prefix: shadow.prefix.clone(), allowed, policy: matched.map(|policy| policy.name.clone()) })
     }
 }
 
@@ -40,7 +52,7 @@ impl Permission {
             Permission::DestinationPort(port) => input.local.port() == *port,
             Permission::DestinationPorts(start, end) => (*start..*end).contains(&input.local.port()),
             Permission::ServerName(name) => name.matches(input.server_name.unwrap_or_default()),
-            Permission::Metadata { invert } => *invert,
+            Permission::Metadata(wanted) => wanted.matches(input.metadata),
         }
     }
 }
@@ -58,7 +70,7 @@ impl Principal {
             Principal::RemoteIp(block) => block.contains(&canonical(input.remote)),
             Principal::Header(header) => header.matches(input.request),
             Principal::Path(path) => path.matches(input.request.path),
-            Principal::Metadata { invert } => *invert,
+            Principal::Metadata(wanted) => wanted.matches(input.metadata),
         }
     }
 }

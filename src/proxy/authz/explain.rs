@@ -1,6 +1,6 @@
 //! Why a request was denied: policy, rule, and the nearest clause that did not hold, with wanted and seen.
 
-use super::{Input, PeerCertificate, Permission, Principal, Rules};
+use super::{Input, JWT, Metadata, MetadataMatch, PeerCertificate, Permission, Principal, Rules};
 use crate::{
     config::{HeaderMatch, HeaderRule, StringMatch},
     route::Headers,
@@ -147,6 +147,7 @@ fn any(alternatives: impl Iterator<Item = Miss>) -> Miss {
                 if let (Some(one), Some(other)) = (&mut best.clause, &miss.clause)
                     && one.field == other.field
                     && one.wanted.len() < LONGEST
+                    && !one.wanted.ends_with(&other.wanted)
                 {
                     one.wanted = format!("{} or {}", one.wanted, other.wanted);
                 }
@@ -189,7 +190,7 @@ impl Permission {
                 clause("operation.ports", format!("{start}..{end}"), input.local.port().to_string())
             }
             Permission::ServerName(name) => clause("connection.sni", name.to_string(), seen(input.server_name)),
-            Permission::Metadata { .. } => clause("request.auth", "a verified token".into(), "none".into()),
+            Permission::Metadata(wanted) => metadata_clause(wanted, input.metadata),
             Permission::Any => clause("operation", "anything".into(), "anything".into()),
             // A negated group: its first part stands for it.
             Permission::All(group) | Permission::OneOf(group) => match group.first() {
@@ -221,7 +222,7 @@ impl Principal {
             Principal::RemoteIp(block) => clause("source.remoteIpBlocks", block.to_string(), input.remote.to_string()),
             Principal::Header(header) => header_clause(header, input.request.header(&header.name).as_deref()),
             Principal::Path(path) => clause("operation.paths", path.to_string(), quoted(input.request.path)),
-            Principal::Metadata { .. } => clause("source.requestPrincipals", "a verified token".into(), "none".into()),
+            Principal::Metadata(wanted) => metadata_clause(wanted, input.metadata),
             Principal::Any => clause("source", "anyone".into(), "anyone".into()),
             Principal::All(group) | Principal::OneOf(group) => match group.first() {
                 Some(first) => first.clause(input),
@@ -254,6 +255,23 @@ fn header_clause(header: &HeaderMatch, value: Option<&str>) -> Clause {
     };
     let wanted = if header.invert { format!("not {wanted}") } else { wanted };
     Clause { field, wanted, seen: seen(value) }
+}
+
+/// Claims have the names that policies give them.
+fn metadata_clause(wanted: &MetadataMatch, metadata: &Metadata) -> Clause {
+    let keys: Vec<&str> = wanted.path.iter().map(|key| &**key).collect();
+    let field = match (&*wanted.filter, &keys[..]) {
+        (JWT, [_, "iss"]) => "source.requestPrincipals (issuer)".to_owned(),
+        (JWT, [_, "sub"]) => "source.requestPrincipals (subject)".to_owned(),
+        (JWT, [_, "aud"]) => "request.auth.audiences".to_owned(),
+        (JWT, [_, "azp"]) => "request.auth.presenter".to_owned(),
+        (JWT, [_, claims @ ..]) => format!("request.auth.claims[{}]", claims.join("][")),
+        (filter, keys) => format!("{filter}[{}]", keys.join("][")),
+    };
+    let value = metadata.get(&wanted.filter, &wanted.path).map(|value| value.to_string());
+    let seen = value.map_or("none".to_owned(), |value| value.chars().take(LONGEST).collect());
+    let text = wanted.value.wanted().to_string();
+    Clause { field, wanted: if wanted.invert { format!("not {text}") } else { text }, seen }
 }
 
 fn certificate(names: Option<&PeerCertificate>) -> String {

@@ -2,11 +2,13 @@
 
 mod evaluate;
 mod explain;
+mod metadata;
 mod rule;
 mod template;
 
 pub use explain::{Clause, Explanation, PolicyName, Reason};
-pub use rule::{Effect, Permission, Policy, Principal, Rbac, Rules};
+pub use metadata::{JWT, Metadata, MetadataMatch, Note, RBAC, ValueMatch};
+pub use rule::{Effect, Permission, Policy, Principal, Rbac, Rules, Shadow};
 pub use template::Template;
 
 use crate::route::{Headers, Request};
@@ -37,6 +39,8 @@ pub struct Input<'a, H: Headers + ?Sized> {
     pub server_name: Option<&'a str>,
     /// The client's names: none without TLS, an empty value for TLS without a client certificate.
     pub certificate: Option<&'a PeerCertificate>,
+    /// What the filters before have said.
+    pub metadata: &'a Metadata,
 }
 
 /// What a policy says.

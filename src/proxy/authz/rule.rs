@@ -1,5 +1,6 @@
 //! Envoy's RBAC in compiled form.
 
+use super::MetadataMatch;
 use crate::config::{HeaderMatch, Name, StringMatch};
 use ipnet::IpNet;
 
@@ -39,11 +40,8 @@ pub enum Permission {
     DestinationPorts(u16, u16),
     /// The server name that the client asked for; none is empty.
     ServerName(StringMatch),
-    /// Dynamic metadata, which nothing here writes: never matches (so its inversion always does).
-    Metadata {
-        /// `invert`
-        invert: bool,
-    },
+    /// What filters before have said.
+    Metadata(MetadataMatch),
 }
 
 /// Who asks.
@@ -67,11 +65,8 @@ pub enum Principal {
     Header(HeaderMatch),
     /// The canonical path, without query.
     Path(StringMatch),
-    /// Dynamic metadata or filter state, which nothing here writes.
-    Metadata {
-        /// `invert`
-        invert: bool,
-    },
+    /// What filters before have said.
+    Metadata(MetadataMatch),
 }
 
 /// One policy: any permission and any principal.
@@ -99,4 +94,15 @@ pub struct Rules {
 pub struct Rbac {
     /// None enforces nothing.
     pub rules: Option<Rules>,
+    /// Rules that decide nothing: what they would decide is noted.
+    pub shadow: Option<Shadow>,
+}
+
+/// Rules that decide nothing.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    /// What would be decided.
+    pub rules: Rules,
+    /// What the keys of the note start with.
+    pub prefix: Name,
 }

@@ -26,7 +26,7 @@ fn rule(index: u32, permission: Permission, principal: Principal) -> Policy {
 }
 
 fn explain(effect: Effect, policies: Vec<Policy>) -> String {
-    let rbac = Rbac { rules: Some(Rules { effect, policies }) };
+    let rbac = Rbac { rules: Some(Rules { effect, policies }), shadow: None };
     let request = Request {
         method: "POST",
         scheme: "http",
@@ -43,6 +43,7 @@ fn explain(effect: Effect, policies: Vec<Policy>) -> String {
         remote: IpAddr::from([192, 0, 2, 7]),
         server_name: None,
         certificate: None,
+        metadata: &Metadata::default(),
     };
     match rbac.check(&input) {
         Verdict::Allowed => "allowed".into(),
@@ -111,7 +112,14 @@ fn no_rules_enforce_nothing() {
     let request = Request { method: "", scheme: "", host: "", path: "", query: None, headers: &[][..] };
     let address = "127.0.0.1:1".parse().unwrap();
     let remote = IpAddr::from([127, 0, 0, 1]);
-    let input =
-        Input { request: &request, peer: address, local: address, remote, server_name: None, certificate: None };
+    let input = Input {
+        request: &request,
+        peer: address,
+        local: address,
+        remote,
+        server_name: None,
+        certificate: None,
+        metadata: &Metadata::default(),
+    };
     assert_eq!(Rbac::default().check(&input), Verdict::Allowed);
 }

@@ -57,6 +57,7 @@ pub(super) enum Part {
     Route,
     VirtualHost,
     Denied,
+    Metadata { filter: Arc<str>, path: Box<[Arc<str>]> },
 }
 
 /// Which part of an address.
@@ -132,7 +133,7 @@ impl Format {
             }
             Format::Json(fields) => {
                 object(fields, record, out, &|out| {
-                    if let Some(why) = record.denied {
+                    if let Some(why) = record.denied.filter(|_| !tells_denials(fields)) {
                         let _ = write!(out, ",\"denied\":\"{}\"", Escaped(&why.to_string()));
                     }
                 });
@@ -281,9 +282,24 @@ impl Part {
             Part::PeerUri => out.text(record.peer_uri),
             Part::Route => out.text(record.route),
             Part::VirtualHost => out.text(record.virtual_host),
+            Part::Metadata { filter, path } => {
+                let value = record.metadata.and_then(|metadata| metadata.get(filter, path));
+                match value.as_deref() {
+                    Some(serde_json::Value::String(text)) => out.text(Some(text)),
+                    value => out.text(value.map(ToString::to_string).as_deref()),
+                }
+            }
             Part::Denied => out.sentence(record.denied.map(ToString::to_string).as_deref()),
         }
     }
+}
+
+/// Whether any value has a place for the explanation of a denial.
+fn tells_denials(fields: &JsonFields) -> bool {
+    fields.iter().any(|(_, value)| match value {
+        JsonValue::Text(parts) => parts.iter().any(|part| part.0 == Part::Denied),
+        JsonValue::Object(fields) => tells_denials(fields),
+    })
 }
 
 fn milliseconds(duration: Duration) -> u64 {

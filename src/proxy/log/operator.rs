@@ -2,6 +2,7 @@
 //! a log that leaves out what it was asked for would lie.
 
 use super::format::{Address, FormatError, Part, TextPart};
+use crate::authz;
 use std::sync::Arc;
 
 /// A format's parts.
@@ -63,6 +64,14 @@ fn operator(source: &str) -> Result<Part, FormatError> {
             Part::ResponseHeader { name, otherwise, limit }
         }
         ("DYNAMIC_METADATA", Some("windlass:denied")) => Part::Denied,
+        ("DYNAMIC_METADATA", Some(argument)) => {
+            let mut keys = argument.split(':');
+            let filter = keys.next().unwrap_or_default();
+            if ![authz::RBAC, authz::JWT].contains(&filter) {
+                return refuse("no filter of this proxy writes such metadata");
+            }
+            Part::Metadata { filter: filter.into(), path: keys.map(Arc::from).collect() }
+        }
         (_, Some(_)) => return refuse("this proxy doesn't know this operator with an argument"),
         ("START_TIME", None) => Part::StartTime,
         ("PROTOCOL", None) => Part::Protocol,

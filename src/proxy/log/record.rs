@@ -1,7 +1,10 @@
 //! What is known of a request when it has ended.
 
 use super::Flags;
-use crate::{authz::Explanation, route::Headers};
+use crate::{
+    authz::{Explanation, Metadata},
+    route::Headers,
+};
 use std::{net::SocketAddr, time::Duration, time::SystemTime};
 
 /// Headers behind a pointer, for records.
@@ -57,6 +60,8 @@ pub struct Record<'a> {
     pub upstream_failure: Option<&'a str>,
     /// Why a policy denied it.
     pub denied: Option<&'a Explanation>,
+    /// What filters said of it.
+    pub metadata: Option<&'a Metadata>,
     /// Bytes of the request's body.
     pub bytes_received: u64,
     /// Bytes of the response's body.

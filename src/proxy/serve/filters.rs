@@ -9,7 +9,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    authz::{Explanation, Input, Rbac, Verdict},
+    authz::{Explanation, Input, Metadata, Rbac, Verdict},
     config::{Config, HttpFilter, Route, Step},
     head::Head,
     message::Source,
@@ -52,7 +52,7 @@ pub(super) async fn run(
         for step in steps {
             match step {
                 Step::Rbac(rbac) => {
-                    if let Some(why) = denied(rbac, link, x.head) {
+                    if let Some(why) = denied(rbac, link, x.head, &mut trace.metadata) {
                         return Some(deny(x, trace, source, responder, why).await);
                     }
                 }
@@ -82,8 +82,8 @@ async fn deny(
     local::answer(x, trace, source, responder, Local::new(403).text("RBAC: access denied")).await
 }
 
-/// Why a policy denies a request, if it does.
-fn denied(rbac: &Rbac, link: &Link, head: &Head) -> Option<Box<Explanation>> {
+/// Why a policy denies a request, if it does. What shadow rules would decide is noted.
+fn denied(rbac: &Rbac, link: &Link, head: &Head, metadata: &mut Metadata) -> Option<Box<Explanation>> {
     let conn = &link.conn;
     let request = Request::from(head);
     let input = Input {
@@ -93,8 +93,13 @@ fn denied(rbac: &Rbac, link: &Link, head: &Head) -> Option<Box<Explanation>> {
         remote: head.client().unwrap_or(conn.peer.ip()),
         server_name: conn.sni.as_deref(),
         certificate: conn.certificate.as_deref(),
+        metadata,
     };
-    match rbac.check(&input) {
+    let (note, verdict) = (rbac.shadow(&input), rbac.check(&input));
+    if let Some(note) = note {
+        metadata.note(note);
+    }
+    match verdict {
         Verdict::Allowed => None,
         Verdict::Denied(why) => Some(why),
     }

@@ -2,7 +2,7 @@
 
 use super::exchange::Exchange;
 use crate::{
-    authz::Explanation,
+    authz::{Explanation, Metadata},
     head::{Head, Reply},
     log::{Flags, Record},
     worker::now,
@@ -48,6 +48,8 @@ pub(super) struct Trace<'c> {
     pub(super) virtual_host: Option<&'c str>,
     /// Why a policy denied it.
     pub(super) denied: Option<Box<Explanation>>,
+    /// What the filters said of it.
+    pub(super) metadata: Metadata,
 }
 
 impl Trace<'_> {
@@ -69,6 +71,7 @@ impl Trace<'_> {
             route: None,
             virtual_host: None,
             denied: None,
+            metadata: Metadata::default(),
         }
     }
 
@@ -99,6 +102,7 @@ impl Trace<'_> {
             details: Some(&*self.details).filter(|details| !details.is_empty()),
             upstream_failure: self.upstream_failure.as_deref(),
             denied: self.denied.as_deref(),
+            metadata: Some(&self.metadata),
             bytes_received: self.received,
             bytes_sent: self.sent,
             upstream: self.upstream,

@@ -17,12 +17,12 @@ pub(super) struct Reader<'a> {
 pub(super) struct Never;
 
 impl Reader<'_> {
-    /// Notes a problem. An ALLOW policy goes on without what has it, a DENY policy without the restriction.
+    /// Notes a problem. An ALLOW policy goes on without what has it, others without the restriction.
     pub(super) fn problem<T: Default>(&mut self, what: String) -> Result<T, Never> {
         self.problems.push(what);
         match self.action {
             PolicyAction::Allow => Err(Never),
-            PolicyAction::Deny => Ok(T::default()),
+            PolicyAction::Deny | PolicyAction::Audit => Ok(T::default()),
         }
     }
 

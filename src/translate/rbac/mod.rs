@@ -1,4 +1,4 @@
-//! Policies as Envoy's RBAC filter: one filter denies, one allows.
+//! Policies as Envoy's RBAC filter: one filter notes, one denies, one allows.
 //!
 //! Every rule is one Envoy policy, named `ns[<ns>]-policy[<name>]-rule[<i>]`, whose permissions are the rule's `to` and
 //! whose principals are its `from`; `when` goes to the side that can express it, since both must match. Every field of
@@ -30,37 +30,64 @@ use proto::{
 use std::{collections::BTreeMap, sync::Arc};
 use tree::Tree;
 
+/// The name of the filter, and of the resource, that notes what an AUDIT rule matches.
+pub(crate) const AUDIT: &str = "authz.audit";
 /// The name of the filter, and of the resource, that refuses what a DENY rule matches.
 pub(crate) const DENY: &str = "authz.deny";
 /// The name of the filter, and of the resource, that refuses what no ALLOW rule matches.
 pub(crate) const ALLOW: &str = "authz.allow";
 
+/// What the notes of AUDIT policies start with, in metadata and statistics.
+pub(crate) const AUDITED: &str = "windlass_audit_";
+/// What the notes of dry runs start with, as Istio has it.
+pub(crate) const WOULD_DENY: &str = "istio_dry_run_deny_";
+/// The same of ALLOW policies.
+pub(crate) const WOULD_ALLOW: &str = "istio_dry_run_allow_";
+
 /// `Rbac.rules`
 const RULES: u32 = 1;
+/// `Rbac.shadow_rules`
+const SHADOW_RULES: u32 = 2;
+/// `Rbac.shadow_rules_stat_prefix`
+const SHADOW_PREFIX: u32 = 3;
 
-/// The two filters of a gateway with these policies. Without policies of its kind a filter does nothing.
-pub(crate) fn filters(settings: &Settings, policies: &[Arc<Policy>]) -> [(&'static str, Resource); 2] {
-    [(DENY, PolicyAction::Deny, Action::Deny), (ALLOW, PolicyAction::Allow, Action::Allow)].map(
-        |(name, ours, theirs)| {
-            let mine: Vec<_> = policies.iter().filter(|policy| policy.action == ours).map(|policy| &**policy).collect();
-            (name, filter(settings, name, theirs, &mine))
-        },
-    )
+/// The filters of a gateway with these policies. Without policies of its kind a filter does nothing.
+///
+/// What is noted and decides nothing are the filter's shadow rules: Envoy counts them and writes result and policy to
+/// the metadata that access logs show. AUDIT rules stand there as if they allowed, so that what they match has a name.
+pub(crate) fn filters(settings: &Settings, policies: &[Arc<Policy>]) -> [(&'static str, Resource); 3] {
+    let of = |action, dry_run: Option<bool>| -> Vec<&Policy> {
+        let all = policies.iter().map(|policy| &**policy).filter(|policy| policy.action == action);
+        all.filter(|policy| dry_run.is_none_or(|wanted| policy.dry_run == wanted)).collect()
+    };
+    let (deny, allow) = (PolicyAction::Deny, PolicyAction::Allow);
+    [
+        (AUDIT, Action::Allow, Vec::new(), of(PolicyAction::Audit, None), AUDITED),
+        (DENY, Action::Deny, of(deny, Some(false)), of(deny, Some(true)), WOULD_DENY),
+        (ALLOW, Action::Allow, of(allow, Some(false)), of(allow, Some(true)), WOULD_ALLOW),
+    ]
+    .map(|(name, action, enforced, noted, prefix)| {
+        // Put together by hand: prost writes the entries of a map in any order.
+        let mut filter = Vec::new();
+        if !enforced.is_empty() {
+            field(&mut filter, RULES, &rules(settings, action, &enforced));
+        }
+        if !noted.is_empty() {
+            field(&mut filter, SHADOW_RULES, &rules(settings, action, &noted));
+            field(&mut filter, SHADOW_PREFIX, prefix.as_bytes());
+        }
+        let config = Any { type_url: <Rbac as prost::Name>::type_url(), value: filter };
+        (name, Resource::encode(&TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) }))
+    })
 }
 
-fn filter(settings: &Settings, name: &str, action: Action, policies: &[&Policy]) -> Resource {
-    // Put together by hand: prost writes the entries of a map in any order.
-    let mut filter = Vec::new();
-    if !policies.is_empty() {
-        let mut rules = Rules { action: action.into(), ..Default::default() }.encode_to_vec();
-        for (name, policy) in named_rules(settings, policies) {
-            let one = Rules { policies: [(name, policy)].into(), ..Default::default() };
-            rules.extend(one.encode_to_vec());
-        }
-        field(&mut filter, RULES, &rules);
+fn rules(settings: &Settings, action: Action, policies: &[&Policy]) -> Vec<u8> {
+    let mut rules = Rules { action: action.into(), ..Default::default() }.encode_to_vec();
+    for (name, policy) in named_rules(settings, policies) {
+        let one = Rules { policies: [(name, policy)].into(), ..Default::default() };
+        rules.extend(one.encode_to_vec());
     }
-    let config = Any { type_url: <Rbac as prost::Name>::type_url(), value: filter };
-    Resource::encode(&TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) })
+    rules
 }
 
 fn named_rules(settings: &Settings, policies: &[&Policy]) -> BTreeMap<String, EnvoyPolicy> {

@@ -31,11 +31,11 @@ pub(super) fn header(header: HeaderMatcher) -> Permission {
 }
 
 /// Paths, with the one doubt that they can have: backends differ in what they make of an escaped slash. A path that has
-/// one is matched by a DENY rule that names paths and not by an ALLOW rule that does, unless it names every path.
+/// one is matched by a DENY or AUDIT rule that names paths and not by an ALLOW rule that does, unless it names every path.
 fn paths(all: &mut Vec<Permission>, action: PolicyAction, paths: &ValueSet<StringMatch>) {
     let judge = |leaf: Permission, certain: bool| match (certain, action) {
         (true, _) => leaf,
-        (false, PolicyAction::Deny) => Permission::or(vec![leaf, escaped_slash()]),
+        (false, PolicyAction::Deny | PolicyAction::Audit) => Permission::or(vec![leaf, escaped_slash()]),
         (false, PolicyAction::Allow) => Permission::and(vec![leaf, escaped_slash().not()]),
     };
     let any_of = |values: &[StringMatch]| Permission::or(values.iter().map(path).collect());

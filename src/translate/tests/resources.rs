@@ -198,7 +198,7 @@ fn what_gateways_share_is_encoded_once() {
 fn a_change_touches_its_own_resource_and_never_a_listener() {
     let mut mesh = mesh(Settings::default());
     let key = ObjectKey::new("shop", "p");
-    let deny = Policy { key, action: PolicyAction::Deny, rules: vec![] };
+    let deny = Policy { key, action: PolicyAction::Deny, dry_run: false, rules: vec![] };
     let touched = mesh.touched(|mesh, batch| batch.set(&mesh.policies, gateway("a"), deny));
     assert_eq!(touched, ["gateway/shop/a TypedExtensionConfig authz.deny"]);
     let touched = mesh.touched(|mesh, batch| batch.set(&mesh.endpoints, WEB.into(), endpoint(2)));

@@ -74,7 +74,7 @@ pub(super) fn filters(at: &At<'_>, filters: Vec<pb::HttpFilter>) -> Result<(Box<
 /// A filter that can stand anywhere.
 pub(super) fn step(at: &At<'_>, any: Any) -> Result<Step, Fault> {
     match &*any.type_url {
-        url if url == Rbac::type_url() => Ok(Step::Rbac(Arc::new(rbac::filter(at, Some(any))?))),
+        url if url == Rbac::type_url() => Ok(Step::Rbac(Arc::new(rbac::filter(at, &any)?))),
         url if url == ExtAuthz::type_url() => Ok(Step::ExtAuthz(Arc::new(ext_authz::filter(at, at.unpack(&any)?)?))),
         url => at.fail(format!("a filter of type {url:?} is unknown")),
     }

@@ -1,7 +1,10 @@
 //! Matchers: strings, headers, query parameters, address blocks.
 
 use super::at::{At, Fault, number, take};
-use crate::config::{HeaderMatch, HeaderRule, QueryMatch, StringMatch};
+use crate::{
+    authz::{MetadataMatch, ValueMatch},
+    config::{HeaderMatch, HeaderRule, QueryMatch, StringMatch},
+};
 use ipnet::IpNet;
 use proto::envoy::envoy::{
     config::{
@@ -11,7 +14,10 @@ use proto::envoy::envoy::{
             query_parameter_matcher::QueryParameterMatchSpecifier,
         },
     },
-    r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern},
+    r#type::matcher::v3::{
+        MetadataMatcher, RegexMatcher, StringMatcher, ValueMatcher, list_matcher,
+        metadata_matcher::path_segment::Segment, string_matcher::MatchPattern, value_matcher,
+    },
 };
 use regex::Regex;
 use std::{net::IpAddr, sync::Arc};
@@ -78,6 +84,37 @@ pub(super) fn query(at: &At<'_>, matcher: QueryParameterMatcher) -> Result<Query
         Some(QueryParameterMatchSpecifier::StringMatch(matcher)) => Some(string(&at.field("string_match"), matcher)?),
     };
     Ok(QueryMatch { name: at.name(&name), value })
+}
+
+pub(super) fn metadata(at: &At<'_>, matcher: MetadataMatcher) -> Result<MetadataMatch, Fault> {
+    take!(at, matcher => MetadataMatcher { filter, path, value, invert } moot {} refuse {});
+    let keys = path.into_iter().enumerate().map(|(index, segment)| match segment.segment {
+        Some(Segment::Key(key)) => Ok(at.name(&key)),
+        None => at.field("path").index(index).fail("wanted a key"),
+    });
+    let path = keys.collect::<Result<_, _>>()?;
+    let value = value_match(&at.field("value"), at.want("value", value)?)?;
+    Ok(MetadataMatch { filter: at.name(&filter), path, value, invert })
+}
+
+/// A text, or a list in which there is one.
+fn value_match(at: &At<'_>, matcher: ValueMatcher) -> Result<ValueMatch, Fault> {
+    match matcher.match_pattern {
+        Some(value_matcher::MatchPattern::StringMatch(text)) => {
+            Ok(ValueMatch::Text(string(&at.field("string_match"), text)?))
+        }
+        Some(value_matcher::MatchPattern::ListMatch(list)) => match list.match_pattern {
+            Some(list_matcher::MatchPattern::OneOf(one)) => match one.match_pattern {
+                Some(value_matcher::MatchPattern::StringMatch(text)) => {
+                    let text = string(&at.field("list_match").field("one_of").field("string_match"), text)?;
+                    Ok(ValueMatch::OneOf(text))
+                }
+                _ => at.field("list_match").field("one_of").fail("wanted string_match"),
+            },
+            None => at.field("list_match").fail("wanted one_of"),
+        },
+        _ => at.fail("wanted string_match or list_match"),
+    }
 }
 
 pub(super) fn block(at: &At<'_>, range: CidrRange) -> Result<IpNet, Fault> {

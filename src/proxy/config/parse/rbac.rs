@@ -4,7 +4,7 @@ use super::{
     at::{At, Fault, take},
     matcher,
 };
-use crate::authz::{Effect, Permission, Policy, Principal, Rbac, Rules, Template};
+use crate::authz::{Effect, MetadataMatch, Permission, Policy, Principal, Rbac, Rules, Shadow, Template};
 use crate::config::StringMatch;
 use proto::envoy::{
     envoy::{
@@ -15,7 +15,7 @@ use proto::envoy::{
         extensions::{
             filters::http::rbac::v3::Rbac as Filter, path::r#match::uri_template::v3::UriTemplateMatchConfig,
         },
-        r#type::matcher::v3::{MetadataMatcher, PathMatcher, path_matcher},
+        r#type::matcher::v3::{PathMatcher, path_matcher},
     },
     google::protobuf::Any,
 };
@@ -23,15 +23,15 @@ use proto::envoy::{
 /// Depth of nested permissions: protobuf's own limit is higher than a stack's.
 const DEEPEST: u32 = 32;
 
-pub(super) fn filter(at: &At<'_>, any: Option<Any>) -> Result<Rbac, Fault> {
-    let Some(any) = any else { return at.fail("wanted an RBAC filter, saw nothing") };
-    let filter: Filter = at.unpack(&any)?;
-    // Shadow rules decide nothing.
-    take!(at, filter => Filter { rules }
-        moot { rules_stat_prefix, shadow_rules, shadow_matcher, shadow_rules_stat_prefix, track_per_rule_stats }
-        refuse { matcher });
+pub(super) fn filter(at: &At<'_>, any: &Any) -> Result<Rbac, Fault> {
+    let filter: Filter = at.unpack(any)?;
+    take!(at, filter => Filter { rules, shadow_rules, shadow_rules_stat_prefix }
+        moot { rules_stat_prefix, track_per_rule_stats }
+        refuse { matcher, shadow_matcher });
     let rules = rules.map(|rules| self::rules(&at.field("rules"), rules)).transpose()?;
-    Ok(Rbac { rules })
+    let shadow = shadow_rules.map(|rules| self::rules(&at.field("shadow_rules"), rules)).transpose()?;
+    let prefix = at.name(&shadow_rules_stat_prefix);
+    Ok(Rbac { rules, shadow: shadow.map(|rules| Shadow { rules, prefix }) })
 }
 
 fn rules(at: &At<'_>, message: pb::Rbac) -> Result<Rules, Fault> {
@@ -96,9 +96,9 @@ fn permission(at: &At<'_>, message: pb::Permission, depth: u32) -> Result<Permis
             Permission::ServerName(matcher::string(&at.field("requested_server_name"), name)?)
         }
         Rule::UriTemplate(template) => Permission::Template(uri_template(&at.field("uri_template"), template)?),
-        Rule::Metadata(metadata) => Permission::Metadata { invert: self::metadata(&metadata) },
+        Rule::Metadata(metadata) => Permission::Metadata(matcher::metadata(&at.field("metadata"), metadata)?),
         Rule::SourcedMetadata(sourced) => {
-            Permission::Metadata { invert: sourced_metadata(&at.field("sourced_metadata"), sourced)? }
+            Permission::Metadata(sourced_metadata(&at.field("sourced_metadata"), sourced)?)
         }
         Rule::Matcher(_) => return at.field("matcher").fail("this proxy doesn't support this field"),
     })
@@ -131,25 +131,22 @@ fn principal(at: &At<'_>, message: pb::Principal, depth: u32) -> Result<Principa
         Identifier::RemoteIp(range) => Principal::RemoteIp(matcher::block(&at.field("remote_ip"), range)?),
         Identifier::Header(header) => Principal::Header(matcher::header(&at.field("header"), header)?),
         Identifier::UrlPath(path) => Principal::Path(url_path(&at.field("url_path"), path)?),
-        Identifier::Metadata(metadata) => Principal::Metadata { invert: self::metadata(&metadata) },
+        Identifier::Metadata(metadata) => Principal::Metadata(matcher::metadata(&at.field("metadata"), metadata)?),
         Identifier::FilterState(_) => return at.field("filter_state").fail("this proxy doesn't support this field"),
         Identifier::SourcedMetadata(sourced) => {
-            Principal::Metadata { invert: sourced_metadata(&at.field("sourced_metadata"), sourced)? }
+            Principal::Metadata(sourced_metadata(&at.field("sourced_metadata"), sourced)?)
         }
         Identifier::Custom(_) => return at.field("custom").fail("this proxy doesn't support this field"),
     })
 }
 
-/// Dynamic metadata is written by filters (JWT) that this proxy refuses, so it is absent: no matcher of a value matches
-/// what is absent, whatever it asks for, and an inverted one does.
-fn metadata(matcher: &MetadataMatcher) -> bool {
-    matcher.invert
-}
-
-fn sourced_metadata(at: &At<'_>, message: pb::SourcedMetadata) -> Result<bool, Fault> {
+fn sourced_metadata(at: &At<'_>, message: pb::SourcedMetadata) -> Result<MetadataMatch, Fault> {
     take!(at, message => pb::SourcedMetadata { metadata_matcher, metadata_source } moot {} refuse {});
     match MetadataSource::try_from(metadata_source) {
-        Ok(MetadataSource::Dynamic) => Ok(metadata(&at.want("metadata_matcher", metadata_matcher)?)),
+        Ok(MetadataSource::Dynamic) => {
+            let matcher = at.want("metadata_matcher", metadata_matcher)?;
+            matcher::metadata(&at.field("metadata_matcher"), matcher)
+        }
         _ => at.field("metadata_source").fail("wanted DYNAMIC"),
     }
 }
