@@ -15,7 +15,8 @@ pub(crate) use notes::Notes;
 use crate::{
     authz::{Explanation, PeerCertificate},
     config::{FilterChain, Listener, Name, Shared, Store, Transport},
-    head::Conn,
+    h1::{Scan, parse_response},
+    head::{Conn, Reply},
     io::Io,
     plane::Names,
     serve::{Link, serve},
@@ -257,13 +258,12 @@ async fn exchange(worker: Rc<Worker>, link: Link, request: &[u8]) -> io::Result<
 
 /// Reads the head of a response and what follows it.
 fn read(response: &[u8], answer: &mut Answer) {
-    let mut fields = [httparse::EMPTY_HEADER; 128];
-    let mut head = httparse::Response::new(&mut fields);
-    let Ok(httparse::Status::Complete(length)) = head.parse(response) else { return };
-    answer.status = head.code.unwrap_or_default();
+    let mut reply = Reply::default();
+    let Ok(Some(head)) = parse_response(response, &mut Scan::default(), false, &mut reply) else { return };
+    answer.status = reply.status;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    answer.headers = head.headers.iter().map(|field| (field.name.to_owned(), text(field.value))).collect();
-    answer.body = response[length..].to_vec();
+    answer.headers = reply.fields.iter().map(|(name, value)| (name.to_owned(), text(value))).collect();
+    answer.body = response[head.consumed..].to_vec();
 }
 
 #[cfg(test)]
