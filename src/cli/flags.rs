@@ -29,6 +29,13 @@ pub struct Gateways {
 }
 
 impl Gateways {
+    /// As resolution wants it.
+    pub fn resolve(&self) -> resolve::Settings {
+        // Whoever binds every address doesn't say at which of them others reach it.
+        let addresses = if self.bind.is_unspecified() { Vec::new() } else { vec![self.bind] };
+        resolve::Settings { addresses, ..resolve::Settings::default() }
+    }
+
     /// As translation wants it.
     pub fn settings(&self) -> translate::Settings {
         let access_log = match self.access_log {

@@ -67,7 +67,7 @@ impl Run {
             follow: true,
             data: data.clone(),
             plug_in_ca: None,
-            resolve: resolve::Settings::default(),
+            resolve: self.gateways.resolve(),
             translate: self.gateways.settings(),
             xds: self.xds,
             plaintext: None,

@@ -61,7 +61,7 @@ impl Xds {
             follow: self.watch,
             data: self.data.directory()?,
             plug_in_ca: self.ca,
-            resolve: resolve::Settings::default(),
+            resolve: self.gateways.resolve(),
             translate: self.gateways.settings(),
             xds: self.listen,
             plaintext: self.plaintext,

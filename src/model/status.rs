@@ -107,6 +107,8 @@ pub struct Status {
     pub parents: Vec<ParentStatus>,
     /// The Gateways that a BackendTLSPolicy concerns, by name.
     pub ancestors: Vec<ParentStatus>,
+    /// What a GatewayClass does of Gateway API.
+    pub supported_features: &'static [&'static str],
     /// A Gateway's addresses, `(type, value)`.
     pub addresses: Vec<(&'static str, Arc<str>)>,
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     Account, Inputs, Settings,
+    address::{self, Addresses},
     class::Classes,
     conflict,
     isolation::{ParentKey, Surface, surfaces},
@@ -37,6 +38,7 @@ pub(crate) struct GatewayShape {
     pub(crate) class: Arc<str>,
     /// Why nothing of it can be programmed.
     pub(crate) fault: Option<Fault>,
+    pub(crate) addresses: Addresses,
     /// Its own, in the order of the spec, then those of the ListenerSets that it takes.
     pub(crate) listeners: Vec<ListenerShape>,
     /// The ListenerSets that name it, in the order of precedence.
@@ -184,6 +186,7 @@ fn shape(
         generation: gateway.metadata.generation.unwrap_or_default(),
         class: (*spec.gateway_class_name).into(),
         fault,
+        addresses: address::resolve(spec, settings),
         listeners,
         sets: sets.into_iter().map(|(set, _)| set).collect(),
         labels,
@@ -195,10 +198,8 @@ fn gateway_fault(spec: &api::GatewaySpec, listeners: &[ListenerShape]) -> Option
         let what = format!("spec.infrastructure.parametersRef: {} {} is not known", parameters.kind, parameters.name);
         return Some(Fault::new("InvalidParameters", what));
     }
-    let known = ["IPAddress", "Hostname"];
-    if let Some((index, address)) = spec.addresses.iter().enumerate().find(|(_, a)| !known.contains(&&*a.kind)) {
-        let what = format!("spec.addresses[{index}].type: wanted IPAddress or Hostname, saw {:?}", address.kind);
-        return Some(Fault::new("UnsupportedAddress", what));
+    if let Some(fault) = address::unsupported(spec) {
+        return Some(fault);
     }
     let bad = |listener: &ListenerShape| listener.fault.is_some() || listener.conflict.is_some();
     listeners
@@ -318,6 +319,19 @@ mod tests {
         }
     }
 
+    fn judged(listeners: Vec<api::Listener>, sets: Sets) -> GatewayShape {
+        let spec = api::GatewaySpec {
+            gateway_class_name: "windlass".into(),
+            listeners,
+            addresses: Vec::new(),
+            infrastructure: None,
+            allowed_listeners: None,
+            tls: None,
+        };
+        let gateway = api::Gateway { metadata: api::ObjectMeta::default(), spec };
+        shape(&ObjectKey::new("ns", "gw"), &gateway, sets, None, &Settings::default())
+    }
+
     /// An API server refuses what is the same twice, so no manifest can show this conflict; a Gateway stored by an older
     /// one can.
     #[test]
@@ -331,20 +345,34 @@ mod tests {
             listener("f", 443, "HTTPS", Some("y.test")),
             listener("g", 443, "TCP", None),
         ];
-        let spec = api::GatewaySpec {
-            gateway_class_name: "windlass".into(),
-            listeners,
-            addresses: Vec::new(),
-            infrastructure: None,
-            allowed_listeners: None,
-            tls: None,
-        };
-        let gateway = api::Gateway { metadata: api::ObjectMeta::default(), spec };
-        let shape = shape(&ObjectKey::new("ns", "gw"), &gateway, Vec::new(), None, &Settings::default());
+        let shape = judged(listeners, Vec::new());
         let conflict = |listener: &ListenerShape| listener.conflict.as_ref().map(|fault| fault.reason);
         let reasons: Vec<_> = shape.listeners.iter().map(conflict).collect();
         let (host, protocol) = (Some("HostnameConflict"), Some("ProtocolConflict"));
         assert_eq!(reasons, [host, host, None, None, protocol, protocol, None]);
         assert_eq!(shape.fault, None);
+    }
+    /// A Gateway alone can't have so many; a case of so many would be long.
+    #[test]
+    fn the_last_of_too_many_https_listeners_are_refused() {
+        let set = |number: usize| {
+            let host = |n: usize| format!("h{n}.s{number}.test");
+            let listeners = (0..64).map(|n| listener(&format!("l{n}"), 443, "HTTPS", Some(&host(n)))).collect();
+            let parent_ref = api::ParentGatewayReference {
+                group: GATEWAY_GROUP.into(),
+                kind: "Gateway".into(),
+                name: "gw".into(),
+                namespace: None,
+            };
+            let spec = api::ListenerSetSpec { parent_ref, listeners };
+            let shape = SetShape { key: ObjectKey::new("ns", format!("s{number}")), generation: 1, fault: None };
+            (shape, Arc::new(api::ListenerSet { metadata: api::ObjectMeta::default(), spec }))
+        };
+        let shape = judged(vec![listener("http", 80, "HTTP", None)], (0..5).map(set).collect());
+        let (taken, refused) = shape.listeners.split_at(1 + 256);
+        assert!(taken.iter().all(ListenerShape::is_sound));
+        assert_eq!(refused.len(), 64);
+        let reason = |listener: &ListenerShape| listener.fault.as_ref().map(|fault| fault.reason);
+        assert!(refused.iter().all(|listener| reason(listener) == Some("TooManyListeners")));
     }
 }

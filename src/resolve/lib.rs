@@ -18,12 +18,14 @@
 //!
 //! The code that decides a value decides its status too. A bad object has a verdict and hurts nothing else.
 
+mod address;
 mod authority;
 mod backend_tls;
 mod certificate;
 mod class;
 mod conflict;
 mod endpoints;
+mod feature;
 mod gateway;
 mod grant;
 mod inputs;
@@ -41,6 +43,7 @@ mod service;
 mod status;
 mod virtual_host;
 
+pub use feature::SUPPORTED_FEATURES;
 pub use inputs::Inputs;
 
 use engine::{Engine, Table};
@@ -48,7 +51,7 @@ use model::{
     CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy, Status, Trust,
     TrustKey, VirtualHost, VirtualHostKey,
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// What an installation decides once.
 #[derive(Clone, Debug)]
@@ -59,6 +62,8 @@ pub struct Settings {
     pub cluster_domain: Arc<str>,
     /// Policies in this namespace hold for the whole mesh.
     pub root_namespace: Arc<str>,
+    /// What Gateways' proxies are reached at; a Gateway that asks for others doesn't get them.
+    pub addresses: Vec<IpAddr>,
     /// Ports that the proxies need themselves; a listener can't have them.
     pub reserved_ports: BTreeSet<u16>,
 }
@@ -69,6 +74,7 @@ impl Default for Settings {
             controller: "windlass.io/gateway-controller".into(),
             cluster_domain: "cluster.local".into(),
             root_namespace: "istio-system".into(),
+            addresses: Vec::new(),
             // Envoy's admin page, and the metrics and readiness ports that Istio's gateways have.
             reserved_ports: BTreeSet::from([15000, 15020, 15021, 15090]),
         }

@@ -3,6 +3,7 @@
 use crate::{
     Inputs,
     class::Classes,
+    feature::SUPPORTED_FEATURES,
     gateway::{GatewayShape, Gateways, ListenerShape},
     kind::RouteHead,
     listener::{Listeners, Resolved},
@@ -74,6 +75,7 @@ pub(crate) fn declare(
                 unless("Accepted", class.fault.as_ref()),
                 Condition::yes("SupportedVersion", "SupportedVersion"),
             ],
+            supported_features: SUPPORTED_FEATURES,
             ..Status::default()
         };
         rows.iter().map(|object| (ObjectRef::new("GatewayClass", key.clone()), status(object))).collect()
@@ -134,10 +136,12 @@ impl Judge<'_> {
             None => accepted_but(&listeners),
         };
         let invalid = shape.fault.as_ref().map(|fault| Fault::new("Invalid", &*fault.message));
+        let unprogrammed = invalid.as_ref().or(shape.addresses.fault.as_ref());
         Status {
             observed_generation: shape.generation,
-            conditions: vec![accepted, programmed(invalid.as_ref())],
+            conditions: vec![accepted, programmed(unprogrammed)],
             listeners: listeners.into_iter().map(|(_, status)| status).collect(),
+            addresses: if shape.fault.is_some() { Vec::new() } else { shape.addresses.usable.clone() },
             gateway: Some(self.key.clone()),
             ..Status::default()
         }

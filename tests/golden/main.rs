@@ -4,10 +4,15 @@
 //! then read the difference before it is committed. Every case runs with 1, 2 and 4 threads, all objects at once and
 //! one by one in several orders, and all must come out the same, byte for byte.
 //!
-//! `WINDLASS_CRDS` has the inputs held against the CRDs, `ENVOY` has the resources validated by stock Envoy.
+//! What we claim is held against all of them: reasons of conditions, and the features of a GatewayClass.
+//!
+//! `WINDLASS_GATEWAY_API`, the directory of its Go module, has Gateway API's own examples run and its constants
+//! compared; `WINDLASS_CRDS` has the inputs held against the CRDs, `ENVOY` has the resources validated by stock Envoy.
 
 mod case;
+mod claims;
 mod envoy;
+mod examples;
 mod pipeline;
 mod render;
 mod schema;
@@ -33,6 +38,20 @@ fn main() -> ExitCode {
                 failed += 1;
                 println!("FAILED {}\n{why}", file.display());
             }
+        }
+    }
+    if parts.is_empty() {
+        for wrong in claims::check() {
+            failed += 1;
+            println!("FAILED claims: {wrong}");
+        }
+        match examples::check(&renderer, checks.envoy.as_ref(), update) {
+            Some((count, wrong)) => {
+                passed += count - wrong.len().min(count);
+                failed += wrong.len();
+                wrong.iter().for_each(|why| println!("FAILED {why}"));
+            }
+            None => println!("golden: WINDLASS_GATEWAY_API is not set: the examples of Gateway API were not run"),
         }
     }
     if checks.schemas.is_none() {

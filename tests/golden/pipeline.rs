@@ -4,7 +4,10 @@ use api::{Object, ObjectId};
 use control::Graph;
 use model::{ObjectKey, ObjectRef, Status};
 use proto::{Resource, ResourceKey};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
 
 /// What comes out: the final state, put together from the changes of every commit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +21,9 @@ pub struct Results {
 /// An edit of one object: what it is now, or that it is gone.
 pub type Edit = (ObjectId, Option<Object>);
 
+/// What proxies are reached at.
+const ADDRESSES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
+
 pub struct Pipeline {
     graph: Graph,
     pub results: Results,
@@ -25,7 +31,8 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(threads: usize) -> Self {
-        let graph = Graph::new(resolve::Settings::default(), translate::Settings::default(), threads);
+        let resolve = resolve::Settings { addresses: ADDRESSES.into(), ..resolve::Settings::default() };
+        let graph = Graph::new(resolve, translate::Settings::default(), threads);
         Self { graph, results: Results::default() }
     }
 

@@ -138,6 +138,10 @@ fn to_json(status: &Status) -> Value {
         let address = |(kind, value): &(&str, std::sync::Arc<str>)| json!({"type": kind, "value": &**value});
         fields.insert("addresses".into(), status.addresses.iter().map(address).collect());
     }
+    if !status.supported_features.is_empty() {
+        let feature = |name: &&str| json!({"name": name});
+        fields.insert("supportedFeatures".into(), status.supported_features.iter().map(feature).collect());
+    }
     if let Some(count) = status.attached_listener_sets {
         fields.insert("attachedListenerSets".into(), count.into());
     }

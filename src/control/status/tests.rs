@@ -21,7 +21,8 @@ fn programmed_waits_for_every_proxy_and_tells_refusals() {
     let first = publish(b"1");
     let unknown =
         Condition { kind: "Programmed", verdict: Verdict { holds: None, reason: "Pending", message: String::new() } };
-    let verdict = Status { observed_generation: 1, conditions: vec![unknown], ..Status::default() };
+    let gateway = Some(ObjectKey::new("n", "g"));
+    let verdict = Status { observed_generation: 1, gateway, conditions: vec![unknown], ..Status::default() };
     board.decide(vec![(ObjectRef::new("Gateway", ObjectKey::new("n", "g")), Some(Arc::new(verdict)))]);
     assert_eq!(shown(&board), "Programmed=False (Pending): no proxy of this Gateway is connected");
 
