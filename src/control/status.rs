@@ -41,12 +41,14 @@ pub struct Client {
 }
 
 /// A refusal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The version that was refused.
     pub version: String,
     /// The proxy's words.
     pub error: String,
+    /// The fault is its machine's, and the same is offered again.
+    pub may_pass: bool,
 }
 
 impl Board {
@@ -105,12 +107,15 @@ impl Board {
         let mut status = verdict.clone();
         if let Some(gateway) = &verdict.gateway {
             let scope = Scope::gateway(&gateway.namespace, &gateway.name);
-            let programmed = programmed(state.clients.get(&scope), self.0.publisher.generation(&scope));
-            let lists = status.listeners.iter_mut().map(|listener| &mut listener.conditions);
-            for condition in std::iter::once(&mut status.conditions).chain(lists).flatten() {
-                if condition.kind == "Programmed" && condition.verdict.holds.is_none() {
-                    *condition = programmed.clone();
-                }
+            let (clients, generation) = (state.clients.get(&scope), self.0.publisher.generation(&scope));
+            let ports: Vec<u16> = status.listeners.iter().map(|listener| listener.port).collect();
+            let own = status.listeners.iter_mut().map(|listener| (vec![listener.port], &mut listener.conditions));
+            for (ports, conditions) in std::iter::once((ports, &mut status.conditions)).chain(own) {
+                let waiting = |one: &&mut Condition| one.kind == "Programmed" && one.verdict.holds.is_none();
+                conditions
+                    .iter_mut()
+                    .filter(waiting)
+                    .for_each(|condition| *condition = programmed(clients, generation, &ports));
             }
         }
         status
@@ -126,17 +131,27 @@ impl Board {
     }
 }
 
-/// The condition of a Gateway whose proxies are these, and whose newest generation is that.
-fn programmed(clients: Option<&BTreeMap<Arc<str>, Client>>, generation: u64) -> Condition {
+/// The condition of listeners on these ports of a Gateway whose proxies are these, and whose newest generation is that.
+/// The refusal of another port's listener doesn't concern them.
+fn programmed(clients: Option<&BTreeMap<Arc<str>, Client>>, generation: u64, ports: &[u16]) -> Condition {
     const KIND: &str = "Programmed";
     let Some(clients) = clients.filter(|clients| !clients.is_empty()) else {
         return Condition::no(KIND, "Pending", "no proxy of this Gateway is connected");
     };
-    let refusals =
-        clients.iter().flat_map(|(client, state)| state.refused.iter().map(move |refusal| (client, refusal)));
-    if let Some((client, ((type_url, name), refused))) = refusals.into_iter().next() {
+    let own: Vec<String> = ports.iter().map(|port| translate::listener_name(*port)).collect();
+    let concerns = |(type_url, name): &(TypeUrl, Arc<str>)| {
+        *type_url != TypeUrl::Listener || own.iter().any(|own| **own == **name)
+    };
+    let refusals = clients.iter().flat_map(|(client, state)| state.refused.iter().map(move |one| (client, one)));
+    if let Some((client, ((type_url, name), refused))) = refusals.into_iter().find(|(_, (of, _))| concerns(of)) {
         let what = type_url.as_str().rsplit('.').next().unwrap_or_default();
-        return Condition::no(KIND, "Invalid", format!("{client} refuses {what} {name}: {}", refused.error));
+        let remedy = match refused.may_pass {
+            true => {
+                "; it is offered again every second: free the address on the proxy's machine, or choose another port"
+            }
+            false => "",
+        };
+        return Condition::no(KIND, "Invalid", format!("{client} refuses {what} {name}: {}{remedy}", refused.error));
     }
     let behind = clients.values().filter(|client| client.acked < generation).count();
     if behind > 0 {
@@ -165,10 +180,16 @@ impl Observe for Board {
                 let client = clients.entry(client).or_default();
                 client.acked = client.acked.max(generation);
             }
-            Outcome::Nacked { type_url, name, version, error } => {
-                tracing::warn!(%client, %type_url, name = &*name, %error, "a proxy refuses a resource");
+            Outcome::Nacked { type_url, name, version, error, may_pass } => {
                 metrics.rejected(type_url);
-                clients.entry(client).or_default().refused.insert((type_url, name), Refused { version, error });
+                let now = Refused { version, error, may_pass };
+                let refused = &mut clients.entry(client.clone()).or_default().refused;
+                // What is offered again and again is told once.
+                if refused.get(&(type_url, name.clone())) == Some(&now) {
+                    return;
+                }
+                tracing::warn!(%client, %type_url, name = &*name, error = now.error, "a proxy refuses a resource");
+                refused.insert((type_url, name), now);
             }
             Outcome::Recovered { type_url, name } => {
                 clients.entry(client).or_default().refused.remove(&(type_url, name));

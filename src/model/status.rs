@@ -65,6 +65,8 @@ impl fmt::Display for Condition {
 pub struct ListenerStatus {
     /// The listener's `name`.
     pub name: Arc<str>,
+    /// Its port.
+    pub port: u16,
     /// `(group, kind)` of the routes that may attach and that we support.
     pub supported_kinds: Vec<(&'static str, &'static str)>,
     /// How many routes are attached.

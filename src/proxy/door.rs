@@ -4,7 +4,7 @@
 use crate::config::Store;
 use base::metrics::{Counter, Gauge, Metrics};
 use proto::TypeUrl;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch;
 use xds::client::{Handler, Interests, Refusal, Update};
 
@@ -13,6 +13,8 @@ pub(crate) struct Door {
     store: Store,
     complete: watch::Sender<bool>,
     counts: Counts,
+    /// What was refused last of each resource, and why: what comes again and again is told once.
+    told: BTreeMap<(TypeUrl, Arc<str>), String>,
 }
 
 /// What is counted of configuration.
@@ -32,7 +34,7 @@ impl Door {
             registry.register("windlass_xds_accepted", "resources accepted", counts.accepted.clone());
             registry.register("windlass_xds_connected", "whether a stream is open", counts.connected.clone());
         });
-        let door = Self { store, complete, counts };
+        let door = Self { store, complete, counts, told: BTreeMap::new() };
         door.look();
         door
     }
@@ -55,8 +57,14 @@ impl Handler for Door {
         interests: &mut Interests,
     ) -> Vec<Refusal> {
         let refusals = self.store.apply(type_url, &updates, &removed, interests);
-        for refusal in &refusals {
-            tracing::warn!(%type_url, name = %refusal.name, error = %refusal.error, "resource refused");
+        let names = updates.iter().map(|update| &update.name).chain(&removed);
+        for name in names.filter(|name| refusals.iter().all(|refusal| refusal.name != **name)) {
+            self.told.remove(&(type_url, name.clone()));
+        }
+        for Refusal { name, error } in &refusals {
+            if self.told.insert((type_url, name.clone()), error.clone()).as_ref() != Some(error) {
+                tracing::warn!(%type_url, %name, error, "resource refused");
+            }
         }
         for (listener, missing) in self.store.waiting() {
             tracing::debug!(%listener, ?missing, "listener waits");

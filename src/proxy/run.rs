@@ -99,7 +99,7 @@ impl Proxy {
         let gateway = &options.gateway;
         let traffic = metrics.register(|registry| Traffic::new(&gateway.namespace, &gateway.name, registry));
         let plane = start_plane(&options, &config, traffic, writer.sinks())?;
-        let mut store = Store::new(config.clone(), options.bind);
+        let mut store = Store::new(config.clone(), options.bind).with_ports(plane.ports());
         let (interests, held) = match &options.data {
             Some(dir) => store.keep_in(dir).map_err(|error| StartError::Data(dir.clone(), error))?,
             None => (Store::interests(), Held::new()),

@@ -190,6 +190,7 @@ impl Judge<'_> {
         let usable = resolved.as_ref().is_some_and(|resolved| resolved.listener.is_some());
         ListenerStatus {
             name: listener.name.clone(),
+            port: listener.port,
             supported_kinds: listener.kinds.iter().map(|kind| (GATEWAY_GROUP, kind.as_str())).collect(),
             attached_routes: self.view.get(&self.attached, &listener.key(self.key)).map_or(0, |count| *count),
             conditions: listener_conditions(listener, self.shape, refs_fault, usable),

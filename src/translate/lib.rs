@@ -22,11 +22,12 @@ mod tls;
 mod wire;
 
 pub use inputs::Inputs;
+pub use listener::listener_name;
 pub use outputs::Outputs;
 pub use settings::{AccessLog, Settings};
 
 use engine::{Engine, Rows, Table, View};
-use listener::{listener, listener_name};
+use listener::listener;
 use model::{
     BackendTls, CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Protocol, Trust,
     TrustKey, VirtualHost, VirtualHostKey,

@@ -17,7 +17,7 @@ use proto::{
 use std::sync::Arc;
 
 /// The name of the Envoy listener of a port.
-pub(crate) fn listener_name(port: u16) -> String {
+pub fn listener_name(port: u16) -> String {
     format!("0.0.0.0_{port}")
 }
 

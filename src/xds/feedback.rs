@@ -24,7 +24,8 @@ pub enum Outcome {
         /// As [`crate::Publisher::publish`] returned it.
         generation: u64,
     },
-    /// Refused a resource, which is now parked: this stream gets it again when its version changes.
+    /// Refused a resource, which is now parked: this stream gets it again when its version changes, or after a while
+    /// if the refusal may pass.
     Nacked {
         /// The resource's type.
         type_url: TypeUrl,
@@ -34,8 +35,10 @@ pub enum Outcome {
         version: String,
         /// The client's reason.
         error: String,
+        /// The fault is the client's machine's, such as a port in use: the same version is offered again.
+        may_pass: bool,
     },
-    /// A resource that had been refused is accepted in a newer version, or gone.
+    /// A resource that had been refused is accepted, or gone, or no longer asked for.
     Recovered {
         /// The resource's type.
         type_url: TypeUrl,

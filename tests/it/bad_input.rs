@@ -85,10 +85,8 @@ async fn files_that_come_and_go_while_they_are_read_lose_nothing() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_port_in_use_stops_a_program_with_its_name_and_a_listener_until_it_is_free() -> Result<()> {
-    // Envoy gives up a listener whose port is in use, so this is about our proxy.
-    let mut bench = Bench::start_alone().await?;
-    // The control plane's own port: it can't start, and says which address.
+async fn a_port_in_use_stops_a_program_with_its_name() -> Result<()> {
+    let bench = Bench::start_alone().await?;
     let taken = bench.control.plaintext();
     let arguments = format!(
         "xds {} --listen {taken} --data {}",
@@ -101,26 +99,66 @@ async fn a_port_in_use_stops_a_program_with_its_name_and_a_listener_until_it_is_
         eventually("the second control plane gives up", LIMIT, async || second.exit().context("it runs")).await?;
     ensure!(status.code() == Some(1), "{status}");
     ensure!(second.output().contains(&taken.to_string()), "{}", second.output());
+    bench.end().await
+}
 
-    // A Gateway's port on the proxy's address: the listener waits, the others serve. The proxy says so in its log; to
-    // the control plane the configuration is good, for it is the machine that isn't.
-    let blocker = tokio::net::TcpListener::bind(bench.planes[0].at(8080)).await?;
-    let two = format!("{}  - {{name: more, port: 8080, protocol: HTTP}}\n", objects::GATEWAY);
-    bench.write("all.yaml", &two)?;
-    eventually("the proxy names the port", LIMIT, async || {
-        let wanted = format!("can't listen on {}", bench.planes[0].at(8080));
-        ensure!(bench.planes[0].process.output().contains(&wanted), "{}", bench.planes[0].process.tail());
-        Ok(())
-    })
-    .await?;
+const TAKEN: [&str; 4] =
+    ["Gateway default/gw more Programmed=False", "Listener 0.0.0.0_8080", "Address already in use", "free the address"];
+const SERVED: [&str; 1] = ["Gateway default/gw more Programmed=True"];
+
+#[tokio::test]
+async fn a_port_in_use_is_told_by_the_gateway_until_it_is_free() -> Result<()> {
+    let mut bench = Bench::start().await?;
+    let mut blockers = Vec::new();
+    for plane in &bench.planes {
+        blockers.push(tokio::net::TcpListener::bind(plane.at(8080)).await?);
+    }
+    bench.write("all.yaml", &format!("{}  - {{name: more, port: 8080, protocol: HTTP}}\n", objects::GATEWAY))?;
+    bench.says(&TAKEN).await?;
+    bench.says(&["Gateway default/gw Programmed=False", "Address already in use"]).await?;
+    bench.says(&["Gateway default/gw http Programmed=True"]).await?;
     bench.still_updates().await?;
-    drop(blocker);
-    eventually("the listener opens", LIMIT, async || {
-        let answer = call(bench.planes[0].at(8080), &good()).await?;
-        ensure!(answer.status == 200, "{}", answer.status);
+    // It is offered again and again, and told once by each side.
+    let offers = async || bench.control.metric("pilot_total_xds_rejects", &[]).await;
+    let before = offers().await?;
+    eventually("it is offered again", LIMIT, async || {
+        let now = offers().await?;
+        ensure!(now >= before + 3.0, "{now}");
         Ok(())
     })
     .await?;
+    let told = |output: String, words: &str| output.lines().filter(|line| line.contains(words)).count();
+    let refusals = told(bench.control.process.output(), "a proxy refuses a resource");
+    ensure!(refusals == bench.planes.len(), "told {refusals} times: {}", bench.control.process.tail());
+    let refusals = told(bench.planes[0].process.output(), "resource refused");
+    ensure!(refusals == 1, "told {refusals} times: {}", bench.planes[0].process.tail());
+
+    drop(blockers);
+    bench.says(&SERVED).await?;
+    bench.says(&["Gateway default/gw Programmed=True"]).await?;
+    for plane in &bench.planes {
+        let answer = call(plane.at(8080), &good()).await?;
+        ensure!(answer.status == 200, "{}: {}", plane.name, answer.status);
+    }
+    bench.end().await
+}
+
+#[tokio::test]
+async fn a_port_that_is_in_use_when_a_proxy_comes_back_is_told_too() -> Result<()> {
+    let mut bench = Bench::start_alone().await?;
+    bench.write("all.yaml", &format!("{}  - {{name: more, port: 8080, protocol: HTTP}}\n", objects::GATEWAY))?;
+    bench.says(&SERVED).await?;
+    bench.unload();
+    // It starts from what it keeps on disk, and has acknowledged that before.
+    bench.planes[0].process.stop("KILL", LIMIT).await;
+    let blocker = tokio::net::TcpListener::bind(bench.planes[0].at(8080)).await?;
+    bench.planes[0].restart().await?;
+    bench.says(&TAKEN).await?;
+    bench.answers(&good(), 200).await?;
+    drop(blocker);
+    bench.says(&SERVED).await?;
+    let answer = call(bench.planes[0].at(8080), &good()).await?;
+    ensure!(answer.status == 200, "{}", answer.status);
     bench.end().await
 }
 

@@ -37,7 +37,7 @@ fn programmed_waits_for_every_proxy_and_tells_refusals() {
     assert_eq!(shown(&board), "Programmed=False (Pending): 2 of 2 proxies have not acknowledged it yet");
     let (type_url, name) = (TypeUrl::Cluster, Arc::<str>::from("c"));
     let (version, error) = ("v".to_owned(), "no such field".to_owned());
-    feedback(&board, "a", Outcome::Nacked { type_url, name: name.clone(), version, error });
+    feedback(&board, "a", Outcome::Nacked { type_url, name: name.clone(), version, error, may_pass: false });
     feedback(&board, "b", Outcome::Acked { generation: second });
     assert_eq!(shown(&board), "Programmed=False (Invalid): a refuses Cluster c: no such field");
 

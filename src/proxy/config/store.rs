@@ -10,6 +10,7 @@ use super::{
     parse,
     tables::Tables,
 };
+use crate::plane::{BindError, Ports};
 use proto::TypeUrl;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -25,6 +26,7 @@ pub struct Store {
     context: Context,
     shared: Shared,
     bind: Option<IpAddr>,
+    ports: Option<Ports>,
     next: Config,
     tables: Tables,
     clusters: HashMap<Name, Received>,
@@ -55,6 +57,7 @@ impl Store {
             next: Config::default(),
             shared,
             bind,
+            ports: None,
             tables: Tables::default(),
             clusters: HashMap::new(),
             endpoints: HashMap::new(),
@@ -65,6 +68,11 @@ impl Store {
             dirty: false,
             journal: None,
         }
+    }
+
+    /// Listeners whose address can't be had are refused.
+    pub(crate) fn with_ports(self, ports: Ports) -> Self {
+        Self { ports: Some(ports), ..self }
     }
 
     /// What to ask for at first.
@@ -87,12 +95,15 @@ impl Store {
             if updates.is_empty() {
                 continue;
             }
-            let refusals = self.take(type_url, &updates, &[], &mut interests);
+            let (good, mut refusals) = self.parse(type_url, &updates);
+            refusals.extend(self.take(type_url, good, &[], &mut interests));
             for Refusal { name, error } in &refusals {
                 // An older proxy wrote it, and this one is stricter. The control plane sends it again.
                 tracing::warn!(%type_url, %name, error, "a resource of the last good configuration is refused");
             }
             let good = updates.into_iter().filter(|update| refusals.iter().all(|refusal| refusal.name != update.name));
+            // Without a word from the server a listener waits for its address. The server is to hear of it, though.
+            let good = good.filter(|update| type_url != TypeUrl::Listener || self.has_address(&update.name));
             held.insert(type_url, good.map(|update| (update.name, update.version)).collect());
         }
         self.journal = Some(journal);
@@ -107,7 +118,15 @@ impl Store {
         removed: &[Name],
         interests: &mut Interests,
     ) -> Vec<Refusal> {
-        let refusals = self.take(type_url, updates, removed, interests);
+        let (mut good, mut refusals) = self.parse(type_url, updates);
+        good.retain(|(name, parsed)| match self.take_address(name, parsed) {
+            Ok(()) => true,
+            Err(error) => {
+                refusals.push(Refusal { name: name.clone(), error: error.to_string() });
+                false
+            }
+        });
+        refusals.extend(self.take(type_url, good, removed, interests));
         if let Some(journal) = &mut self.journal {
             let refused: HashSet<&Name> = refusals.iter().map(|refusal| &refusal.name).collect();
             let good = updates.iter().filter(|update| !refused.contains(&update.name));
@@ -121,21 +140,42 @@ impl Store {
         refusals
     }
 
-    fn take(
-        &mut self,
-        type_url: TypeUrl,
-        updates: &[Update],
-        removed: &[Name],
-        interests: &mut Interests,
-    ) -> Vec<Refusal> {
+    fn parse(&self, type_url: TypeUrl, updates: &[Update]) -> (Vec<(Name, Parsed)>, Vec<Refusal>) {
         let mut refusals = Vec::new();
         let mut good = Vec::with_capacity(updates.len());
         for Update { name, body, .. } in updates {
             match parse(&self.context, type_url, name, body) {
+                Ok(Parsed::Listener(mut listener)) => {
+                    listener.address.set_ip(self.bind.unwrap_or(listener.address.ip()));
+                    good.push((name.clone(), Parsed::Listener(listener)));
+                }
                 Ok(parsed) => good.push((name.clone(), parsed)),
                 Err(fault) => refusals.push(refusal(name, &fault)),
             }
         }
+        (good, refusals)
+    }
+
+    fn take_address(&self, name: &Name, parsed: &Parsed) -> Result<(), BindError> {
+        match (&self.ports, parsed) {
+            (Some(ports), Parsed::Listener(listener)) => ports.take(name, listener.address),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_address(&self, listener: &Name) -> bool {
+        let Some((ports, listener)) = self.ports.as_ref().zip(self.listeners.get(listener)) else { return true };
+        ports.take(&listener.name, listener.address).is_ok()
+    }
+
+    fn take(
+        &mut self,
+        type_url: TypeUrl,
+        good: Vec<(Name, Parsed)>,
+        removed: &[Name],
+        interests: &mut Interests,
+    ) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
         for name in removed {
             self.remove(type_url, name);
         }
@@ -219,12 +259,7 @@ impl Store {
                 self.publish_waiting(name);
             }
             Parsed::Extension(step) => drop(self.next.extensions.insert(name.clone(), step)),
-            Parsed::Listener(mut listener) => {
-                if let Some(bind) = self.bind {
-                    listener.address.set_ip(bind);
-                }
-                self.listeners.insert(name.clone(), Arc::new(listener));
-            }
+            Parsed::Listener(listener) => drop(self.listeners.insert(name.clone(), Arc::new(listener))),
             Parsed::Routes(table, by_vhds) => self.tables.set_table(name, table, by_vhds, &mut self.next.tables),
             // Put into their tables all at once before.
             Parsed::VirtualHost(_) => {}
@@ -257,6 +292,9 @@ impl Store {
             }
             TypeUrl::Extension => drop(self.next.extensions.remove(name)),
             TypeUrl::Listener => {
+                if let Some(ports) = &self.ports {
+                    ports.release(name);
+                }
                 self.listeners.remove(name);
                 self.next.listeners.remove(name);
             }

@@ -20,29 +20,43 @@ pub struct BindError {
 /// Connections that may wait to be accepted; the system may have a lower limit.
 const BACKLOG: i32 = 4096;
 
-/// So many sockets on that address, and the address with its real port.
-pub(super) fn all(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<TcpListener>), BindError> {
+/// Sockets of one address that don't listen yet.
+pub(super) struct Bound {
+    /// With its real port.
+    pub(super) address: SocketAddr,
+    sockets: Vec<Socket>,
+}
+
+/// So many sockets on that address.
+pub(super) fn all(address: SocketAddr, count: usize) -> Result<Bound, BindError> {
     let sockets = || {
         // With SO_REUSEPORT we would share the port with another process of the same user without a word.
         drop(open(address, false)?);
         let first = open(address, true)?;
-        let address = first.local_addr()?;
+        let unreadable = || io::Error::other("the system gave a socket without an address");
+        let address = first.local_addr()?.as_socket().ok_or_else(unreadable)?;
         let mut sockets = vec![first];
         for _ in 1..count {
             sockets.push(open(address, true)?);
         }
-        Ok((address, sockets))
+        Ok(Bound { address, sockets })
     };
     sockets().map_err(|error| BindError { address, error })
 }
 
-fn open(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+impl Bound {
+    /// Lets connections come.
+    pub(super) fn listen(self) -> Result<Vec<TcpListener>, BindError> {
+        let Self { address, sockets } = self;
+        let listen = |socket: Socket| socket.listen(BACKLOG).map(|()| socket.into());
+        sockets.into_iter().map(listen).collect::<io::Result<_>>().map_err(|error| BindError { address, error })
+    }
+}
+
+fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
-    if shared {
-        socket.listen(BACKLOG)?;
-    }
-    Ok(socket.into())
+    Ok(socket)
 }

@@ -3,10 +3,12 @@
 mod accept;
 mod bind;
 mod names;
+mod ports;
 mod run;
 
 pub use bind::BindError;
 pub(crate) use names::Names;
+pub(crate) use ports::Ports;
 
 use crate::{
     config::{Listener, Name, Shared},
@@ -31,6 +33,7 @@ pub struct Options {
 /// Workers and listeners.
 pub struct Plane {
     config: Shared,
+    ports: Ports,
     workers: Vec<Handle>,
     bound: BTreeMap<Name, Bound>,
 }
@@ -54,10 +57,16 @@ impl Plane {
             tls: Arc::new(Settings::new(config.clone())),
             names: Names::start(config.clone())?,
         };
-        let workers = (0..options.workers.max(1))
+        let count = options.workers.max(1);
+        let workers = (0..count)
             .map(|id| Handle::start(id, outer.clone(), options.observers.clone()))
             .collect::<io::Result<_>>()?;
-        Ok(Self { config, workers, bound: BTreeMap::new() })
+        Ok(Self { config, ports: Ports::new(count), workers, bound: BTreeMap::new() })
+    }
+
+    /// Where addresses can be taken for listeners that are not in force yet.
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports.clone()
     }
 
     /// Brings the open listeners in line with the configuration: new ones are opened, those that are gone are closed
@@ -73,6 +82,7 @@ impl Plane {
             .collect();
         for name in gone {
             self.bound.remove(&name);
+            self.ports.closed(&name);
             self.workers.iter().for_each(|worker| worker.send(Command::Close(name.clone())));
         }
         let new: Vec<&Arc<Listener>> =
@@ -86,7 +96,9 @@ impl Plane {
     }
 
     fn open(&mut self, listener: &Listener) -> Result<(), BindError> {
-        let (address, sockets) = bind::all(listener.address, self.workers.len())?;
+        let bound = self.ports.open(&listener.name, listener.address)?;
+        let address = bound.address;
+        let sockets = bound.listen().inspect_err(|_| self.ports.closed(&listener.name))?;
         for (worker, socket) in self.workers.iter().zip(sockets) {
             worker.send(Command::Open(listener.name.clone(), socket));
         }

@@ -3,7 +3,7 @@
 use super::clients::{Client, lock};
 use super::{PeerIdentity, Shared, limits::is_on};
 use crate::publisher::{Feed, View};
-use crate::subscription::{Flavor, Note, Refused, Response, Subscription};
+use crate::subscription::{Flavor, Note, Refusal, Refused, Response, Subscription};
 use crate::{Feedback, Outcome, wire};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -22,6 +22,9 @@ use tonic_prost::ProstDecoder;
 
 /// How long a stream waits for what may never come: see [`Subscription::expecting`].
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long after a refusal that may pass the same is offered again: soon enough to heal within a second.
+const AGAIN: Duration = Duration::from_millis(750);
 
 /// Requests of one stream that are taken before others get their turn.
 const TURN: usize = 32;
@@ -124,6 +127,8 @@ struct Live {
     drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// When patience with the client ends.
     patience: Option<(u64, Pin<Box<Sleep>>)>,
+    /// When what was refused is offered again.
+    again: Option<Pin<Box<Sleep>>>,
 }
 
 impl<R: Ask> http_body::Body for Stream<R> {
@@ -165,7 +170,7 @@ impl<R: Ask> Stream<R> {
                 Poll::Ready(None) => return self.end(Status::ok("")),
                 Poll::Pending => {
                     self.send();
-                    return if self.out.is_empty() { self.poll_patience(context) } else { Poll::Ready(()) };
+                    return if self.out.is_empty() { self.poll_timers(context) } else { Poll::Ready(()) };
                 }
             }
         }
@@ -199,6 +204,27 @@ impl<R: Ask> Stream<R> {
             self.out.extend(tail);
         }
         live.notes();
+    }
+
+    fn poll_timers(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self.poll_again(context) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.poll_patience(context),
+        }
+    }
+
+    /// Offers again what was refused for the client's machine's sake.
+    fn poll_again(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let live = &mut self.live;
+        if !live.subscription.has_passing() {
+            live.again = None;
+            return Poll::Pending;
+        }
+        ready!(live.again.get_or_insert_with(|| Box::pin(sleep(AGAIN))).as_mut().poll(context));
+        live.again = None;
+        live.subscription.offer_again();
+        self.send();
+        Poll::Ready(())
     }
 
     /// Gives a client time to ask for endpoints, then goes on without.
@@ -250,7 +276,8 @@ impl Live {
         shared.metrics.clients.inc();
         let mut drain = shared.drainer.subscribe();
         let drained = Box::pin(async move { drain.drained().await });
-        let live = Self { drained, shared, feed, subscription, scope, name, number, client, patience: None };
+        let live =
+            Self { drained, shared, feed, subscription, scope, name, number, client, patience: None, again: None };
         live.tell(Outcome::Connected);
         Ok(live)
     }
@@ -287,16 +314,22 @@ impl Live {
         }
     }
 
-    fn nacked(&self, type_url: TypeUrl, parked: Vec<(Arc<str>, String)>, error: String) {
+    fn nacked(&self, type_url: TypeUrl, parked: Vec<Refusal>, error: String) {
         self.shared.metrics.rejected(type_url);
-        let names: Vec<_> = parked.iter().map(|(name, _)| &**name).collect();
-        tracing::warn!(client = %self.name, type_url = super::short_name(type_url), ?names, error, "client refused resources");
+        let names: Vec<_> = parked.iter().map(|refusal| &*refusal.name).collect();
+        let mut told = false;
         self.state(type_url, |state| {
-            state.nacked = Some((SystemTime::now(), error.clone()));
-            state.parked.extend(parked.iter().cloned());
+            let before = state.nacked.replace((SystemTime::now(), error.clone()));
+            told = before.is_some_and(|(_, before)| before == error)
+                && names.iter().all(|name| state.parked.contains_key(*name));
+            state.parked.extend(parked.iter().map(|refusal| (refusal.name.clone(), refusal.version.clone())));
         });
-        for (name, version) in parked {
-            self.tell(Outcome::Nacked { type_url, name, version, error: error.clone() });
+        // What is offered again and again is told once.
+        if !told {
+            tracing::warn!(client = %self.name, type_url = super::short_name(type_url), ?names, error, "client refused resources");
+        }
+        for Refusal { name, version, may_pass } in parked {
+            self.tell(Outcome::Nacked { type_url, name, version, error: error.clone(), may_pass });
         }
     }
 

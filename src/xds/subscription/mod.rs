@@ -10,7 +10,8 @@
 //!
 //! **Refusals.** The guilty resource is parked in that version and the rest is sent again; if the error doesn't name
 //! it, halves are tried until it is found. A parked resource closes no gate; but while a client holds an outdated
-//! route, what it may need is not removed.
+//! route, what it may need is not removed. What was refused for the client's machine's sake (a port in use) is offered
+//! again as it is: xDS knows no way to take a refusal back.
 
 #[cfg(test)]
 mod cases;
@@ -89,14 +90,23 @@ pub(crate) enum Content {
 pub(crate) enum Note {
     /// A response of the type was acknowledged.
     Acked(TypeUrl),
-    /// A response of the type was refused; the resources that are parked for it, with their versions.
-    Nacked(TypeUrl, Vec<(Arc<str>, String)>, String),
-    /// A parked resource is accepted in another version, or gone.
+    /// A response of the type was refused; what is parked for it, and the client's words.
+    Nacked(TypeUrl, Vec<Refusal>, String),
+    /// A parked resource is accepted, or gone, or no longer asked for.
     Recovered(TypeUrl, Arc<str>),
     /// A request had the nonce of an older response.
     Stale(TypeUrl),
     /// Everything up to this generation is acknowledged.
     Reached(u64),
+}
+
+/// A resource that was refused and is parked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) name: Arc<str>,
+    pub(crate) version: String,
+    /// The fault is the client's machine's: the same is offered again.
+    pub(crate) may_pass: bool,
 }
 
 /// Types that may go out together, in the order of make before break.
@@ -167,6 +177,26 @@ impl Subscription {
             self.clusters_acked(&outstanding.before);
         }
         self.expect();
+    }
+
+    /// Whether something was refused that the client may take by now.
+    pub(crate) fn has_passing(&self) -> bool {
+        TypeUrl::ALL.into_iter().any(|type_url| !self.passing(type_url).is_empty())
+    }
+
+    /// Offers it again.
+    pub(crate) fn offer_again(&mut self) {
+        for type_url in TypeUrl::ALL {
+            let passing = self.passing(type_url);
+            if let Some(watch) = self.watches[type_url as usize].as_mut().filter(|_| !passing.is_empty()) {
+                watch.wanted.extend(passing);
+                watch.rest = None;
+            }
+        }
+    }
+
+    fn passing(&self, type_url: TypeUrl) -> Vec<Arc<str>> {
+        self.watch(type_url).map_or_else(Vec::new, |watch| watch.passing(self.target.table(type_url)))
     }
 
     fn is_warming(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Which resource a refusal is about.
+//! Which resource a refusal is about, and whether it may pass by itself.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,6 +8,24 @@ pub(super) fn guilty<'a>(sent: impl ExactSizeIterator<Item = &'a Arc<str>>, erro
         return sent.cloned().collect();
     }
     sent.filter(|name| mentions(error, name)).cloned().collect()
+}
+
+/// What the system says when an address can't be listened on: the resource is good, the machine isn't.
+const PASSING: [&str; 4] = [
+    "Address already in use",
+    "Cannot assign requested address",
+    "Can't assign requested address",
+    "Permission denied",
+];
+
+/// Whether a refused resource may be taken later as it is, by what the error says of it.
+pub(super) fn may_pass(name: &str, error: &str) -> bool {
+    let passes = |line: &str| PASSING.iter().any(|text| line.contains(text));
+    let mut about = error.lines().filter(|line| mentions(line, name)).peekable();
+    match about.peek() {
+        Some(_) => about.all(passes),
+        None => error.lines().any(passes),
+    }
 }
 
 fn mentions(text: &str, name: &str) -> bool {
@@ -50,5 +68,19 @@ mod tests {
             assert!(guilty(names.iter(), error).iter().eq(expected), "{error}");
         }
         assert!(guilty(names[..1].iter(), "whatever").iter().eq(&names[..1]));
+    }
+
+    #[test]
+    fn the_faults_of_a_machine_may_pass() {
+        for (error, expected) in [
+            ("Error adding/updating listener(s) l: cannot bind '127.0.0.1:80': Address already in use", true),
+            ("l: can't listen on [::1]:80: Permission denied (os error 13)", true),
+            ("cannot bind '127.0.0.1:80': Cannot assign requested address", true),
+            ("m: cannot bind '127.0.0.1:80': Address already in use\nl: no filter chains", false),
+            ("l: no filter chains", false),
+            ("", false),
+        ] {
+            assert_eq!(may_pass("l", error), expected, "{error}");
+        }
     }
 }

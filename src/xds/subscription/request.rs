@@ -1,6 +1,6 @@
 //! What requests do to a stream's state (CONTRACTS 1.4).
 
-use super::{Flavor, Note, Subscription, is_whole, watch::Watch};
+use super::{Flavor, Note, Refusal, Subscription, is_whole, watch::Watch};
 use crate::snapshot::{Entry, Slot, Table};
 use proto::TypeUrl;
 use proto::ads::{DeltaDiscoveryRequest, DiscoveryRequest, Status};
@@ -29,6 +29,7 @@ impl Subscription {
         self.answer(type_url, &request.response_nonce, request.error_detail.as_ref());
         let asked = request.resource_names_subscribe.len().max(request.initial_resource_versions.len());
         self.limit(type_url, asked)?;
+        let parked = self.parked(type_url);
         let table = self.target.table(type_url);
         let first = self.watches[type_url as usize].is_none();
         // An Envoy that comes back and asks for endpoints before clusters is still warming some.
@@ -47,6 +48,7 @@ impl Subscription {
         } else {
             change_delta(watch, table, &request.resource_names_subscribe, &request.resource_names_unsubscribe);
         }
+        self.forgotten(type_url, parked);
         self.asked_for_endpoints(type_url);
         Ok(())
     }
@@ -73,12 +75,14 @@ impl Subscription {
         }
         let answered = is_early || watch.outstanding.is_some();
         self.answer(type_url, nonce, request.error_detail.as_ref());
+        let parked = self.parked(type_url);
         let table = self.target.table(type_url);
         let slot = &mut self.watches[type_url as usize];
         let Some(watch) = slot else { return Ok(()) };
         watch.rest = None;
         if request.resource_names.is_empty() && !watch.legacy {
             *slot = None;
+            self.forgotten(type_url, parked);
             return Ok(());
         }
         let changed = change_sotw(watch, table, type_url, &request.resource_names);
@@ -87,6 +91,7 @@ impl Subscription {
             let again = std::mem::take(&mut watch.refresh);
             watch.wanted.extend(again.into_iter().filter(|name| watch.names.contains(name)));
         }
+        self.forgotten(type_url, parked);
         self.asked_for_endpoints(type_url);
         Ok(())
     }
@@ -113,8 +118,12 @@ impl Subscription {
             return;
         };
         if let Some(error) = error {
-            let parked = watch.nacked(&error.message);
-            let parked = parked.iter().map(|entry| (entry.name.clone(), entry.resource.version_text())).collect();
+            let parked = watch.nacked(&error.message).into_iter().map(|(entry, parked)| Refusal {
+                name: entry.name.clone(),
+                version: entry.resource.version_text(),
+                may_pass: parked.may_pass,
+            });
+            let parked = parked.collect();
             self.notes.push(Note::Nacked(type_url, parked, error.message.clone()));
         } else if let Some((outstanding, recovered)) = watch.acked() {
             self.notes.push(Note::Acked(type_url));
@@ -123,6 +132,17 @@ impl Subscription {
                 self.clusters_acked(&outstanding.before);
             }
         }
+    }
+
+    fn parked(&self, type_url: TypeUrl) -> Vec<Arc<str>> {
+        self.watch(type_url).map_or_else(Vec::new, |watch| watch.parked.keys().cloned().collect())
+    }
+
+    /// Notes what was `parked` and is no longer asked for.
+    fn forgotten(&mut self, type_url: TypeUrl, parked: Vec<Arc<str>>) {
+        let watch = self.watches[type_url as usize].as_ref();
+        let gone = parked.into_iter().filter(|name| watch.is_none_or(|watch| !watch.parked.contains_key(name)));
+        self.notes.extend(gone.map(|name| Note::Recovered(type_url, name)));
     }
 
     fn asked_for_endpoints(&mut self, type_url: TypeUrl) {
@@ -217,7 +237,6 @@ fn change_delta(watch: &mut Watch, table: &Table, subscribe: &[String], unsubscr
             continue;
         }
         let name = intern(table, name);
-        watch.parked.remove(&name);
         if watch.covers(&name) || !table.contains_key(&name) {
             // It asks once more, or for what doesn't exist: it gets an answer.
             watch.wanted.insert(name.clone());

@@ -32,7 +32,7 @@ pub(super) struct Watch {
     /// The nonce of the last response, 0 before the first.
     pub(super) nonce: u64,
     /// Versions that the client has refused.
-    pub(super) parked: BTreeMap<Arc<str>, u64>,
+    pub(super) parked: BTreeMap<Arc<str>, Parked>,
     /// Groups of resources of which at least one is bad, to be tried one group at a time.
     pub(super) suspects: Vec<Vec<Arc<str>>>,
     /// Every update up to this generation is acknowledged or parked.
@@ -41,6 +41,14 @@ pub(super) struct Watch {
     pub(super) done: u64,
     /// What is still to be sent, as of the last look; `None` if something has happened since.
     pub(super) rest: Option<Rest>,
+}
+
+/// A version that the client has refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parked {
+    pub(super) version: u64,
+    /// The fault is the client's machine's.
+    pub(super) may_pass: bool,
 }
 
 /// A response on its way.
@@ -175,7 +183,20 @@ impl Watch {
     }
 
     fn is_parked(&self, entry: &Entry) -> bool {
-        self.parked.get(&entry.name) == Some(&entry.resource.version)
+        self.parked.get(&entry.name).is_some_and(|parked| parked.version == entry.resource.version)
+    }
+
+    /// Parked resources that the client may take if it gets them once more. None while something is on its way.
+    pub(super) fn passing(&self, target: &Table) -> Vec<Arc<str>> {
+        if self.outstanding.is_some() || !self.wanted.is_empty() {
+            return Vec::new();
+        }
+        let published = |name: &&Arc<str>| {
+            let entry = target.get(*name).and_then(Slot::entry);
+            self.covers(name) && entry.is_some_and(|entry| self.is_parked(entry))
+        };
+        let passing = self.parked.iter().filter(|(_, parked)| parked.may_pass).map(|(name, _)| name);
+        passing.filter(published).cloned().collect()
     }
 
     /// A parked update: the client holds an older version, which may need what has been removed since.
@@ -196,9 +217,10 @@ impl Watch {
             return;
         }
         let mut base = target.clone();
-        for (name, version) in &self.parked {
+        for (name, parked) in &self.parked {
             let published = target.get(name).and_then(Slot::entry);
-            if published.is_some_and(|entry| entry.resource.version == *version)
+            if published.is_some_and(|entry| entry.resource.version == parked.version)
+                && updates.iter().all(|entry| entry.name != *name)
                 && let Some(slot) = self.base.get(name)
             {
                 base.insert(name.clone(), slot.clone());
@@ -226,7 +248,7 @@ impl Watch {
     }
 
     /// Takes a refusal: parks the guilty if they can be told, else makes all suspects. Returns what was parked.
-    pub(super) fn nacked(&mut self, error: &str) -> Vec<Arc<Entry>> {
+    pub(super) fn nacked(&mut self, error: &str) -> Vec<(Arc<Entry>, Parked)> {
         let Some(outstanding) = self.outstanding.take() else { return Vec::new() };
         self.rest = None;
         let mut sent: BTreeMap<Arc<str>, Arc<Entry>> = BTreeMap::new();
@@ -249,8 +271,12 @@ impl Watch {
             self.suspects.extend([second, first].into_iter().filter(|group| !group.is_empty()).map(<[_]>::to_vec));
             return Vec::new();
         }
-        let parked: Vec<_> = guilty.iter().filter_map(|name| sent.get(name).cloned()).collect();
-        self.parked.extend(parked.iter().map(|entry| (entry.name.clone(), entry.resource.version)));
+        let park = |entry: &Arc<Entry>| {
+            let may_pass = nack::may_pass(&entry.name, error);
+            (entry.clone(), Parked { version: entry.resource.version, may_pass })
+        };
+        let parked: Vec<_> = guilty.iter().filter_map(|name| sent.get(name).map(park)).collect();
+        self.parked.extend(parked.iter().map(|(entry, parked)| (entry.name.clone(), *parked)));
         parked
     }
 

@@ -91,6 +91,11 @@ impl Bench {
         Ok(())
     }
 
+    /// Ends the load on the route that nothing may hurt.
+    pub fn unload(&mut self) {
+        self.loads.clear();
+    }
+
     /// Writes a file of objects.
     pub fn write(&self, file: &str, objects: &str) -> Result<()> {
         self.control.write(file, objects)
@@ -144,12 +149,18 @@ impl Bench {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let (kind, metadata) = (text(&item["kind"]), &item["metadata"]);
             let object = format!("{kind} {}/{}", text(&metadata["namespace"]), text(&metadata["name"]));
+            let owner = |owner: &Value| match owner["name"].as_str() {
+                Some(listener) => format!("{object} {listener}"),
+                None => object.clone(),
+            };
             let status = &item["status"];
             let owners = [list(&status["parents"]), list(&status["listeners"]), vec![status.clone()]].concat();
-            for condition in owners.iter().flat_map(|owner| list(&owner["conditions"])) {
+            let conditions =
+                |of: &Value| list(&of["conditions"]).into_iter().map(|one| (owner(of), one)).collect::<Vec<_>>();
+            for (owner, condition) in owners.iter().flat_map(conditions) {
                 let [kind, holds, reason, message] =
                     ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
-                lines.push(format!("{object} {kind}={holds} {reason}: {message}"));
+                lines.push(format!("{owner} {kind}={holds} {reason}: {message}"));
             }
         }
         Ok(lines)
