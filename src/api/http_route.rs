@@ -9,7 +9,6 @@ pub struct HttpRoute {
     /// Name, labels, …
     pub metadata: ObjectMeta,
     /// What is wanted.
-    #[serde(default)]
     pub spec: HttpRouteSpec,
 }
 

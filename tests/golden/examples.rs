@@ -95,7 +95,8 @@ fn install(examples: &Path, files: &[PathBuf], renderer: &Renderer, envoy: Optio
         envoy.check(renderer, &pipeline.results)?;
     }
     let statuses = &pipeline.results.statuses;
-    let _ = writeln!(text, "  {} resources, {} statuses", pipeline.results.resources.len(), statuses.len());
+    let served = if pipeline.results.resources.is_empty() { "nothing to serve" } else { "served" };
+    let _ = writeln!(text, "  {served}, {} statuses", statuses.len());
     for (object, status) in statuses {
         for (place, condition) in conditions(status).filter(|(_, condition)| !is_well(condition)) {
             let _ = writeln!(text, "  {object}{place}: {condition}");

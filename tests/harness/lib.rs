@@ -3,6 +3,7 @@
 //! Nothing here links a room of Windlass: the programs are driven by their flags, their ports and their pages.
 
 pub mod backend;
+pub mod bad;
 pub mod fixture;
 pub mod http;
 pub mod load;

@@ -1,6 +1,8 @@
 //! Bad input heals: each wrong thing gets a clear error or its condition, all else keeps serving and updating, and
 //! after the fix the object works without a restart. The real programs, driven by files, ports and pages.
 
+#[path = "bad_input/objects.rs"]
+mod bad_objects;
 #[path = "bad_input/bench.rs"]
 mod bench;
 #[path = "bad_input/cases.rs"]
@@ -34,6 +36,13 @@ async fn objects_that_are_wrong_say_so_and_heal() -> Result<()> {
     ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
     let refused = bench.control.metric("pilot_total_xds_rejects", &[]).await?;
     ensure!(refused == 0.0, "the data planes refused {refused} resources");
+    bench.end().await
+}
+
+#[tokio::test]
+async fn every_kind_of_wrong_object_hurts_only_itself() -> Result<()> {
+    let mut bench = Bench::start().await?;
+    bad_objects::all(&mut bench).await?;
     bench.end().await
 }
 

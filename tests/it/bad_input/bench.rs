@@ -52,7 +52,7 @@ pub struct Bench {
     pub planes: Vec<DataPlane>,
     loads: Vec<Load>,
     probes: usize,
-    _backend: Backend,
+    backend: Backend,
     /// Where they live.
     pub place: Place,
 }
@@ -77,7 +77,7 @@ impl Bench {
         std::fs::write(objects.join("good.yaml"), objects::route("good", "good.example", &[("a", 1)]))?;
         let control = ControlPlane::start(&place, objects::GATEWAY).await?;
         let proxy = DataPlane::windlass(&place, &control).await?;
-        let mut bench = Self { control, planes: Vec::new(), loads: Vec::new(), probes: 0, _backend: backend, place };
+        let mut bench = Self { control, planes: Vec::new(), loads: Vec::new(), probes: 0, backend, place };
         bench.add(proxy).await?;
         Ok(bench)
     }
@@ -94,6 +94,11 @@ impl Bench {
     /// Ends the load on the route that nothing may hurt.
     pub fn unload(&mut self) {
         self.loads.clear();
+    }
+
+    /// Where the backend `a` listens.
+    pub fn backend(&self) -> std::net::SocketAddr {
+        self.backend.address
     }
 
     /// Writes a file of objects.
@@ -139,7 +144,7 @@ impl Bench {
     }
 
     /// What the control plane says, a line for each problem and each condition.
-    async fn lines(&self) -> Result<Vec<String>> {
+    pub async fn lines(&self) -> Result<Vec<String>> {
         let answer = self.control.page("/debug/status").await?;
         let page: Value = serde_json::from_slice(&answer.body).context("/debug/status")?;
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
