@@ -18,6 +18,7 @@ mod object;
 mod problem;
 mod reference;
 mod reference_grant;
+mod stream_route;
 pub mod validate;
 
 pub use authorization_policy::{
@@ -62,6 +63,9 @@ pub use reference::{
     ParentReference, SecretObjectReference,
 };
 pub use reference_grant::{ReferenceGrant, ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo};
+pub use stream_route::{
+    StreamBackendRef, StreamRouteRule, StreamRouteSpec, TcpRoute, TlsRoute, TlsRouteSpec, UdpRoute,
+};
 
 /// The API group of Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";

@@ -2,7 +2,7 @@
 
 use crate::{
     AuthorizationPolicy, BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, HttpRoute, ListenerSet,
-    Namespace, ObjectMeta, ReferenceGrant, Secret, Service,
+    Namespace, ObjectMeta, ReferenceGrant, Secret, Service, TcpRoute, TlsRoute, UdpRoute,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -108,6 +108,12 @@ kinds! {
     ListenerSet = "ListenerSet", "gateway.networking.k8s.io", ["v1"], true;
     /// A HTTPRoute.
     HttpRoute = "HTTPRoute", "gateway.networking.k8s.io", ["v1", "v1beta1"], true;
+    /// A TCPRoute.
+    TcpRoute = "TCPRoute", "gateway.networking.k8s.io", ["v1"], true;
+    /// A TLSRoute.
+    TlsRoute = "TLSRoute", "gateway.networking.k8s.io", ["v1"], true;
+    /// A UDPRoute.
+    UdpRoute = "UDPRoute", "gateway.networking.k8s.io", ["v1"], true;
     /// A ReferenceGrant.
     ReferenceGrant = "ReferenceGrant", "gateway.networking.k8s.io", ["v1", "v1beta1"], true;
     /// A Service.

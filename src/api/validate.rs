@@ -11,6 +11,7 @@ mod http_filter;
 mod http_route;
 mod name;
 mod policy;
+mod stream_route;
 
 use crate::{
     Object,
@@ -39,6 +40,9 @@ pub fn check(object: &Object) -> Vec<Violation> {
         Object::Gateway(gateway) => gateway::gateway(&mut check, &gateway.spec),
         Object::ListenerSet(set) => gateway::listener_set(&mut check, &set.spec),
         Object::HttpRoute(route) => http_route::route(&mut check, &route.spec),
+        Object::TcpRoute(route) => stream_route::route(&mut check, &route.spec),
+        Object::TlsRoute(route) => stream_route::tls_route(&mut check, &route.spec),
+        Object::UdpRoute(route) => stream_route::route(&mut check, &route.spec),
         Object::ReferenceGrant(grant) => gateway::grant(&mut check, &grant.spec),
         Object::Service(service) => core::service(&mut check, service),
         Object::EndpointSlice(slice) => core::endpoint_slice(&mut check, slice),

@@ -28,6 +28,7 @@ impl Graph {
             gateways: tables.gateways,
             listeners: tables.listeners,
             virtual_hosts: tables.virtual_hosts,
+            streams: tables.streams,
             clusters: tables.clusters,
             endpoints: tables.endpoints,
             gateway_clusters: tables.gateway_clusters,

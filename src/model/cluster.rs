@@ -10,6 +10,8 @@ pub enum AppProtocol {
     Http1,
     /// HTTP/2 with prior knowledge, without TLS (`kubernetes.io/h2c`).
     H2c,
+    /// Anything that isn't HTTP: bytes are passed on.
+    Opaque,
 }
 
 /// Where a cluster's addresses come from.

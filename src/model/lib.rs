@@ -13,6 +13,7 @@ mod name;
 mod policy;
 mod route;
 mod status;
+mod stream;
 mod trust;
 
 pub use certificate::{CertificateKey, KeyPair};
@@ -30,4 +31,5 @@ pub use route::{
     Rewrite, Route, RouteOrder, Timeouts, ValueMatch, VirtualHost, VirtualHostKey,
 };
 pub use status::{Condition, ListenerStatus, ParentStatus, Status, Verdict};
+pub use stream::{Stream, StreamBackend, StreamKey};
 pub use trust::{Trust, TrustKey};

@@ -19,6 +19,29 @@ pub enum Protocol {
     Http,
     /// The same behind TLS that ends here.
     Https,
+    /// TLS around anything, chosen by server name; whether it ends here says the listener's `tls`.
+    Tls,
+    /// Connections that nobody looks into.
+    Tcp,
+    /// Datagrams that nobody looks into.
+    Udp,
+}
+
+impl Protocol {
+    /// Whether listeners of the two can't meet on a port: they have sockets of their own.
+    pub fn is_apart(self, other: Self) -> bool {
+        (self == Self::Udp) != (other == Self::Udp)
+    }
+
+    /// Whether its requests are routed by HTTP.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
+
+    /// Whether a server name decides what serves a connection.
+    pub fn is_by_server_name(self) -> bool {
+        matches!(self, Self::Https | Self::Tls)
+    }
 }
 
 /// How TLS ends at a listener.
@@ -38,6 +61,6 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Which hosts it serves.
     pub hostname: Hostname,
-    /// Present if and only if the protocol is HTTPS.
+    /// Present if TLS ends here: always with HTTPS, never with HTTP, TCP and UDP.
     pub tls: Option<Tls>,
 }

@@ -27,6 +27,7 @@ mod run;
 mod serve;
 #[cfg(test)]
 mod stories;
+mod stream;
 mod tls;
 mod upstream;
 mod worker;

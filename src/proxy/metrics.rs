@@ -4,6 +4,10 @@
 //! routes: what is above it is counted as destination `other`. Each worker counts in cells of its own, so that counting
 //! is a load and a store; a scrape adds the cells up.
 
+mod stream;
+
+pub use stream::Streams;
+
 use crate::{
     authz::{Metadata, Note, PolicyName, Reason},
     log::{Flags, Record},
@@ -58,6 +62,7 @@ struct Series {
     sizes: BTreeMap<Arc<str>, Vec<Arc<Shapes>>>,
     denials: BTreeMap<DenialKey, Vec<Cell>>,
     notes: BTreeMap<NoteKey, Cell>,
+    streams: BTreeMap<(Arc<str>, String), Vec<Arc<stream::Tally>>>,
 }
 
 /// One number that one worker alone writes.
@@ -186,14 +191,19 @@ impl Traffic {
 }
 
 impl Counters {
-    /// Counts a request that has ended.
-    pub fn count(&self, record: &Record<'_>) {
+    /// Counts what policies said of a request, or a connection, that has ended.
+    pub fn denied(&self, record: &Record<'_>) {
         if let Some(notes) = record.metadata.map(Metadata::notes).filter(|notes| !notes.is_empty()) {
             self.traffic.noted(notes);
         }
         if record.denied.is_some() {
             self.traffic.denied(record);
         }
+    }
+
+    /// Counts a request that has ended.
+    pub fn count(&self, record: &Record<'_>) {
+        self.denied(record);
         let mut clusters = self.clusters.borrow_mut();
         let mut name = record.cluster.unwrap_or(UNKNOWN);
         if clusters.len() >= MOST_CLUSTERS && !clusters.contains_key(name) {
@@ -314,7 +324,7 @@ impl Collector for Traffic {
         let sum = |cells: &[Cell]| Count(cells.iter().map(|cell| cell.load(Relaxed)).sum());
         let mut family = encoder.encode_descriptor("istio_requests", "requests", None, MetricType::Counter)?;
         for (key, cells) in &series.requests {
-            let mut labels = self.labels(&key.cluster, key.grpc);
+            let mut labels = self.labels(&key.cluster, if key.grpc { "grpc" } else { "http" });
             labels.push(("response_code", key.status.to_string()));
             labels.push(("response_flags", key.flags.clone()));
             labels.push(("grpc_response_status", key.grpc_status.map(|code| code.to_string()).unwrap_or_default()));
@@ -323,7 +333,7 @@ impl Collector for Traffic {
         let mut histograms = |name: &str, help: &str, of: fn(&[Arc<Shapes>]) -> Summed| {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
             for (cluster, shapes) in &series.sizes {
-                of(shapes).encode(family.encode_family(&self.labels(cluster, false))?)?;
+                of(shapes).encode(family.encode_family(&self.labels(cluster, "http"))?)?;
             }
             Ok::<_, fmt::Error>(())
         };
@@ -336,6 +346,7 @@ impl Collector for Traffic {
         histograms("istio_response_bytes", "size of a response's body", |shapes| {
             Summed::of(shapes.iter().map(|shapes| &shapes.response))
         })?;
+        stream::encode(self, &series.streams, &mut encoder)?;
         let help = "requests denied by a DENY policy that matched, or by ALLOW policies of which this came nearest";
         let mut family = encoder.encode_descriptor("windlass_authz_denied", help, None, MetricType::Counter)?;
         for ((policy, rule, reason), cells) in &series.denials {
@@ -361,7 +372,7 @@ impl Collector for Traffic {
 
 impl Traffic {
     /// Istio's labels. What a gateway can't know of the other side is `unknown`, as there.
-    fn labels(&self, cluster: &str, grpc: bool) -> Vec<(&'static str, String)> {
+    fn labels(&self, cluster: &str, protocol: &str) -> Vec<(&'static str, String)> {
         let (namespace, name) = &self.0.gateway;
         let (service, service_name, service_namespace) = service(cluster);
         [
@@ -379,7 +390,7 @@ impl Traffic {
             ("destination_workload_namespace", service_namespace),
             ("destination_principal", UNKNOWN),
             ("destination_canonical_service", service_name),
-            ("request_protocol", if grpc { "grpc" } else { "http" }),
+            ("request_protocol", protocol),
             ("connection_security_policy", UNKNOWN),
         ]
         .map(|(label, value)| (label, value.to_owned()))

@@ -2,9 +2,9 @@
 
 use crate::{
     Observer,
-    config::{HttpManager, LogSink},
+    config::{AccessLog, HttpManager, LogSink},
     log::{Lines, Record, Sinks},
-    metrics::{Counters, Traffic},
+    metrics::{Counters, Streams, Traffic},
 };
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
@@ -12,19 +12,37 @@ use std::cell::RefCell;
 /// One worker's logs and counts.
 pub(crate) struct Watch {
     counters: Counters,
+    streams: Streams,
     sinks: Sinks,
     lines: RefCell<FxHashMap<LogSink, Lines>>,
 }
 
 impl Watch {
     pub(crate) fn new(traffic: &Traffic, sinks: Sinks) -> Self {
-        Self { counters: traffic.counters(), sinks, lines: RefCell::default() }
+        Self { counters: traffic.counters(), streams: traffic.streams(), sinks, lines: RefCell::default() }
     }
 }
 
 impl Observer for Watch {
     fn ended(&self, http: &HttpManager, record: &Record<'_>) {
-        for log in &http.access_logs {
+        self.write(&http.access_logs, record);
+        self.counters.count(record);
+    }
+
+    fn stream_opened(&self, cluster: Option<&str>) {
+        self.streams.opened(cluster);
+    }
+
+    fn stream_ended(&self, logs: &[AccessLog], record: &Record<'_>) {
+        self.write(logs, record);
+        self.streams.ended(record);
+        self.counters.denied(record);
+    }
+}
+
+impl Watch {
+    fn write(&self, logs: &[AccessLog], record: &Record<'_>) {
+        for log in logs {
             let mut lines = self.lines.borrow_mut();
             let to = match lines.get(&log.sink) {
                 Some(to) => to,
@@ -32,6 +50,5 @@ impl Observer for Watch {
             };
             to.append(|out| log.format.render(record, out));
         }
-        self.counters.count(record);
     }
 }

@@ -14,7 +14,7 @@ pub(crate) use notes::Notes;
 
 use crate::{
     authz::{Explanation, PeerCertificate},
-    config::{FilterChain, Listener, Name, Shared, Store, Transport},
+    config::{FilterChain, Listener, Name, Serves, Shared, Store, Transport},
     h1::{Scan, parse_response},
     head::{Conn, Reply},
     io::Io,
@@ -85,6 +85,8 @@ pub enum Closed {
     },
     /// The listener wants a client certificate.
     NoCertificate,
+    /// The listener passes bytes on without looking for requests in them.
+    NoHttp,
 }
 
 /// What became of a request.
@@ -159,7 +161,7 @@ impl Rehearsal {
     /// If its connection is closed before anything is read.
     pub fn ask(&self, question: &Question) -> Result<Answer, Closed> {
         let config = self.config.load();
-        let listeners = || config.listeners.values();
+        let listeners = || config.listeners.values().filter(|listener| listener.udp.is_none());
         let listener = listeners().find(|listener| listener.address.port() == question.port);
         let Some(listener) = listener else {
             let mut ports: Vec<u16> = listeners().map(|listener| listener.address.port()).collect();
@@ -167,6 +169,7 @@ impl Rehearsal {
             return Err(Closed::NoListener { ports });
         };
         let chain = identify(listener, question)?;
+        let Serves::Http(http) = &chain.serves else { return Err(Closed::NoHttp) };
         let tls = chain.tls.as_ref();
         let sees_identity = tls.is_some_and(|tls| tls.client_roots.is_some());
         let shown = if sees_identity { question.certificate.clone() } else { None };
@@ -185,6 +188,7 @@ impl Rehearsal {
             conn,
             listener: listener.name.clone(),
             chain: chain.clone(),
+            http: http.clone(),
             seen: Cell::new(config.generation),
         };
         self.notes.clear();

@@ -22,15 +22,17 @@ struct Taken {
 
 /// Marks listeners in conflict. They come in the order of precedence, those of one object next to each other.
 pub(crate) fn find(listeners: &mut [ListenerShape]) {
-    let mut ports: BTreeMap<u16, Taken> = BTreeMap::new();
+    // Datagrams have ports of their own.
+    let mut ports: BTreeMap<(u16, bool), Taken> = BTreeMap::new();
+    let place = |listener: &ListenerShape| (listener.port, listener.protocol == Some(Protocol::Udp));
     for source in listeners.chunk_by_mut(|a, b| a.set == b.set) {
         for listener in source.iter_mut() {
-            listener.conflict = ports.get(&listener.port).and_then(|taken| lost(listener, taken));
+            listener.conflict = ports.get(&place(listener)).and_then(|taken| lost(listener, taken));
         }
         let mutual: Vec<_> = (0..source.len()).map(|index| mutual(index, source)).collect();
         for (listener, fault) in source.iter_mut().zip(mutual) {
             let (Some(protocol), None) = (listener.protocol, &listener.conflict) else { continue };
-            let taken = ports.entry(listener.port).or_default();
+            let taken = ports.entry(place(listener)).or_default();
             taken.protocols.insert(protocol);
             taken.hosts.insert(listener.hostname.clone());
             listener.conflict = fault;
@@ -68,7 +70,7 @@ fn lost(listener: &ListenerShape, taken: &Taken) -> Option<Fault> {
             format!("{at}: the Gateway, or a ListenerSet before this one, has {what} on port {port}"),
         ))
     };
-    if taken.protocols.iter().any(|other| *other != protocol) {
+    if taken.protocols.iter().any(|other| differs(*other, protocol)) {
         return fault("ProtocolConflict", "another protocol");
     }
     if taken.hosts.contains(&listener.hostname) {
@@ -77,19 +79,26 @@ fn lost(listener: &ListenerShape, taken: &Taken) -> Option<Fault> {
     None
 }
 
+/// Whether two protocols can't share a port: a server name tells HTTPS and TLS apart.
+fn differs(one: Protocol, other: Protocol) -> bool {
+    one != other && !(one.is_by_server_name() && other.is_by_server_name())
+}
+
 /// The conflict with another listener of the same object that has lost to none.
 fn mutual(index: usize, source: &[ListenerShape]) -> Option<Fault> {
     let listener = &source[index];
-    listener.protocol?;
+    let protocol = listener.protocol?;
     let others = || {
         let others = source.iter().enumerate().filter(move |(other, _)| *other != index).map(|(_, other)| other);
-        others.filter(|other| other.port == listener.port && other.protocol.is_some() && other.conflict.is_none())
+        let is_near = move |other: Protocol| !other.is_apart(protocol);
+        let others = others.filter(|other| other.port == listener.port && other.conflict.is_none());
+        others.filter(move |other| other.protocol.is_some_and(is_near))
     };
     let fault = |reason, what: &str, other: &ListenerShape| {
         let (at, port, name) = (listener.field(""), listener.port, &other.name);
         Fault::new(reason, format!("{at}: listener {name} has {what} on port {port}"))
     };
-    let protocol = others().find(|other| other.protocol != listener.protocol);
+    let protocol = others().find(|other| other.protocol.is_some_and(|other| differs(other, protocol)));
     let hostname = || others().find(|other| other.hostname == listener.hostname);
     protocol
         .map(|other| fault("ProtocolConflict", "another protocol", other))

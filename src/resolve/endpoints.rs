@@ -2,7 +2,7 @@
 
 use crate::{
     Inputs,
-    service::{Port, Services},
+    service::{Port, Services, Transport},
 };
 use engine::{Engine, Rows, Table};
 use model::{Endpoint, Endpoints, Health, ObjectKey};
@@ -12,8 +12,8 @@ use std::{net::IpAddr, sync::Arc};
 #[derive(Clone, Debug, PartialEq)]
 struct Slice {
     addresses: Vec<Address>,
-    /// Name and number.
-    ports: Vec<(Arc<str>, u16)>,
+    /// Name, number and transport.
+    ports: Vec<(Arc<str>, u16, Transport)>,
 }
 
 /// One address of a slice.
@@ -40,9 +40,8 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services)
         let mut endpoints = Vec::new();
         for shape in rows.iter().filter(|shape| shape.has_endpoints()) {
             let slices = view.rows(&slices, key);
-            let usable = |port: &&Port| port.protocol.is_ok() || port.wants_tls();
             let of = |port: &Port| (port.cluster.clone(), endpoints_of(port, &slices));
-            endpoints.extend(shape.ports.iter().filter(usable).map(of));
+            endpoints.extend(shape.ports.iter().map(of));
         }
         endpoints
     })
@@ -56,8 +55,8 @@ fn slice_of(key: &ObjectKey, slice: &api::EndpointSlice) -> Option<(ObjectKey, S
     }
     let port = |port: &api::EndpointPort| {
         let number = u16::try_from(port.port?).ok().filter(|number| *number > 0)?;
-        let is_tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
-        is_tcp.then(|| (port.name.as_deref().unwrap_or_default().into(), number))
+        let name = port.name.as_deref().unwrap_or_default().into();
+        Some((name, number, Transport::parse(port.protocol.as_deref())))
     };
     let ports = slice.ports.iter().flatten().filter_map(port).collect();
     Some((
@@ -69,8 +68,9 @@ fn slice_of(key: &ObjectKey, slice: &api::EndpointSlice) -> Option<(ObjectKey, S
 fn endpoints_of(port: &Port, slices: &Rows<Slice>) -> Endpoints {
     let found = || {
         slices.iter().flat_map(|slice| {
-            let ports = slice.ports.iter().filter(|(name, _)| *name == port.name);
-            ports.flat_map(|(_, number)| slice.addresses.iter().map(|address| (address, *number)))
+            let ports =
+                slice.ports.iter().filter(|(name, _, transport)| (name, transport) == (&port.name, &port.transport));
+            ports.flat_map(|(_, number, _)| slice.addresses.iter().map(|address| (address, *number)))
         })
     };
     let any_ready = found().any(|(address, _)| address.state == State::Ready);

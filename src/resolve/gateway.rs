@@ -57,6 +57,8 @@ pub(crate) struct ListenerShape {
     pub(crate) port: u16,
     /// None if we don't speak it.
     pub(crate) protocol: Option<Protocol>,
+    /// Whether TLS goes on to the backend.
+    pub(crate) is_passthrough: bool,
     pub(crate) hostname: Hostname,
     pub(crate) allowed: Allowed,
     /// The kinds of routes that may attach.
@@ -218,10 +220,14 @@ fn listener(
     let protocol = match &*listener.protocol {
         "HTTP" => Some(Protocol::Http),
         "HTTPS" => Some(Protocol::Https),
+        "TLS" => Some(Protocol::Tls),
+        "TCP" => Some(Protocol::Tcp),
+        "UDP" => Some(Protocol::Udp),
         _ => None,
     };
     let kinds = &listener.allowed_routes.kinds;
-    let fitting = protocol.map(RouteKind::of).unwrap_or_default();
+    let is_passthrough = listener.tls.as_ref().is_some_and(|tls| tls.mode == api::TlsModeType::Passthrough);
+    let fitting = protocol.map(|protocol| RouteKind::fitting(protocol, is_passthrough)).unwrap_or_default();
     let known = |kind: &api::RouteGroupKind| RouteKind::find(&kind.group, &kind.kind).filter(|k| fitting.contains(k));
     let unknown = kinds.iter().enumerate().find(|(_, kind)| known(kind).is_none());
     let kinds_fault = unknown.filter(|_| protocol.is_some()).map(|(kind_index, kind)| {
@@ -238,10 +244,11 @@ fn listener(
         name: (*listener.name).into(),
         port: listener.port,
         protocol,
+        is_passthrough,
         hostname: Hostname::new(listener.hostname.as_deref()),
         allowed: Allowed::new(namespaces.from, namespaces.selector.as_ref()),
         kinds: match &**kinds {
-            [] => fitting.to_vec(),
+            [] => protocol.map(RouteKind::of).unwrap_or_default().to_vec(),
             named => fitting.iter().copied().filter(|kind| named.iter().any(|n| known(n) == Some(*kind))).collect(),
         },
         certificates: listener.tls.as_ref().map(|tls| tls.certificate_refs.clone()).unwrap_or_default(),
@@ -261,21 +268,33 @@ fn listener_fault(
 ) -> Option<Fault> {
     let fault = |reason, field, what: &str| Some(Fault::new(reason, format!("{}: {what}", at(field))));
     let Some(protocol) = protocol else {
-        return fault("UnsupportedProtocol", "protocol", &format!("wanted HTTP or HTTPS, saw {:?}", listener.protocol));
+        return fault(
+            "UnsupportedProtocol",
+            "protocol",
+            &format!("wanted HTTP, HTTPS, TLS, TCP or UDP, saw {:?}", listener.protocol),
+        );
     };
     if settings.reserved_ports.contains(&listener.port) {
         return fault("PortUnavailable", "port", &format!("{} is used by the proxy itself", listener.port));
     }
-    let tls = listener.tls.as_ref()?;
-    if protocol == Protocol::Http {
-        return fault("UnsupportedValue", "tls", "must be absent with protocol HTTP; did you mean HTTPS?");
+    let Some(tls) = &listener.tls else {
+        let is_missing = protocol == Protocol::Tls;
+        return fault("UnsupportedValue", "tls", "wanted with protocol TLS, it is missing").filter(|_| is_missing);
+    };
+    if !protocol.is_by_server_name() {
+        let protocol = &listener.protocol;
+        let what = format!("must be absent with protocol {protocol}; did you mean HTTPS or TLS?");
+        return fault("UnsupportedValue", "tls", &what);
     }
-    if tls.mode == api::TlsModeType::Passthrough {
+    if protocol == Protocol::Https && tls.mode == api::TlsModeType::Passthrough {
         return fault("UnsupportedValue", "tls.mode", "must be Terminate with protocol HTTPS");
     }
     if let Some(option) = tls.options.keys().next() {
         // An option may ask for more security than we would give without it.
         return fault("UnsupportedValue", "tls.options", &format!("{option:?} is not known; remove it"));
+    }
+    if protocol == Protocol::Tls {
+        return None;
     }
     let frontend = spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref())?;
     let own = frontend.per_port.iter().find(|port| port.port == listener.port).map(|port| &port.tls);
@@ -344,12 +363,14 @@ mod tests {
             listener("e", 443, "HTTP", None),
             listener("f", 443, "HTTPS", Some("y.test")),
             listener("g", 443, "TCP", None),
+            listener("h", 443, "UDP", None),
+            listener("i", 444, "SCTP", None),
         ];
         let shape = judged(listeners, Vec::new());
         let conflict = |listener: &ListenerShape| listener.conflict.as_ref().map(|fault| fault.reason);
         let reasons: Vec<_> = shape.listeners.iter().map(conflict).collect();
         let (host, protocol) = (Some("HostnameConflict"), Some("ProtocolConflict"));
-        assert_eq!(reasons, [host, host, None, None, protocol, protocol, None]);
+        assert_eq!(reasons, [host, host, None, None, protocol, protocol, protocol, None, None]);
         assert_eq!(shape.fault, None);
     }
     /// A Gateway alone can't have so many; a case of so many would be long.

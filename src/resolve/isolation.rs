@@ -5,7 +5,7 @@ use crate::{
     kind::RouteKind,
     namespace::Allowed,
 };
-use model::{Hostname, ListenerKey, ObjectKey, Protocol, VirtualHostKey};
+use model::{Hostname, ListenerKey, ObjectKey, Protocol, StreamKey, VirtualHostKey};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// What a route may name as its parent.
@@ -38,7 +38,7 @@ pub(crate) struct ListenerSurface {
 /// What a listener that is sound serves.
 #[derive(Clone, Debug, PartialEq)]
 struct Serves {
-    https: bool,
+    protocol: Protocol,
     /// Host names of the listeners of the port that take hosts away from it: its own covers theirs.
     narrower: Vec<Hostname>,
 }
@@ -87,8 +87,8 @@ fn surface(gateway: &ObjectKey, shape: &GatewayShape, listener: &ListenerShape) 
         hostname: listener.hostname.clone(),
         allowed: listener.allowed.clone(),
         kinds: listener.kinds.clone(),
-        serves: sound(shape, listener).then(|| Serves {
-            https: is_https(listener),
+        serves: listener.protocol.filter(|_| sound(shape, listener)).map(|protocol| Serves {
+            protocol,
             narrower: others(shape, listener).filter(is_narrower).map(|other| other.hostname.clone()).collect(),
         }),
     }
@@ -96,9 +96,23 @@ fn surface(gateway: &ObjectKey, shape: &GatewayShape, listener: &ListenerShape) 
 
 /// The virtual hosts of the listeners' own hostnames: they exist even without a route, and then answer 404.
 pub(crate) fn own(gateway: &ObjectKey, shape: &GatewayShape) -> impl Iterator<Item = VirtualHostKey> {
-    let listeners = shape.listeners.iter().filter(|listener| sound(shape, listener));
+    let is_http = |listener: &&ListenerShape| listener.protocol.is_some_and(Protocol::is_http);
+    let listeners = shape.listeners.iter().filter(is_http).filter(|listener| sound(shape, listener));
     listeners
         .map(|listener| host_key(&listener.key(gateway), listener.port, is_https(listener), listener.hostname.clone()))
+}
+
+/// The streams that TCP and UDP listeners have even without a route.
+pub(crate) fn own_streams(gateway: &ObjectKey, shape: &GatewayShape) -> impl Iterator<Item = StreamKey> {
+    let listeners = shape.listeners.iter().filter(|listener| sound(shape, listener));
+    listeners.filter_map(|listener| {
+        let protocol = listener.protocol.filter(|protocol| matches!(protocol, Protocol::Tcp | Protocol::Udp))?;
+        Some(stream_key(&listener.key(gateway), listener.port, protocol, listener.hostname.clone()))
+    })
+}
+
+fn stream_key(key: &ListenerKey, port: u16, protocol: Protocol, host: Hostname) -> StreamKey {
+    StreamKey { listener: key.clone(), port, protocol, host }
 }
 
 /// The hosts of other HTTPS listeners of a port, in each one's route table: a client may ask for them on a connection
@@ -113,7 +127,10 @@ pub(crate) fn misdirected(gateway: &ObjectKey, shape: &GatewayShape) -> impl Ite
 
 /// The listeners of the port that serve other hosts.
 fn others<'a>(shape: &'a GatewayShape, listener: &'a ListenerShape) -> impl Iterator<Item = &'a ListenerShape> {
-    let is_other = |other: &&ListenerShape| other.port == listener.port && other.hostname != listener.hostname;
+    let is_near = |other: Protocol| listener.protocol.is_some_and(|protocol| !protocol.is_apart(other));
+    let is_other = move |other: &&ListenerShape| {
+        other.port == listener.port && other.hostname != listener.hostname && other.protocol.is_some_and(is_near)
+    };
     shape.listeners.iter().filter(is_other).filter(|other| sound(shape, other))
 }
 
@@ -132,8 +149,21 @@ fn host_key(key: &ListenerKey, port: u16, https: bool, host: Hostname) -> Virtua
 impl ListenerSurface {
     /// The virtual host for a host in which the listener and a route meet, unless a narrower listener has it.
     pub(crate) fn virtual_host(&self, host: Hostname) -> Option<VirtualHostKey> {
-        let serves = self.serves.as_ref()?;
-        let is_theirs = serves.narrower.iter().any(|other| other.covers(&host));
-        (!is_theirs).then(|| host_key(&self.key, self.port, serves.https, host))
+        let serves = self.serves.as_ref().filter(|serves| serves.protocol.is_http())?;
+        let is_https = serves.protocol == Protocol::Https;
+        serves.has(&host).then(|| host_key(&self.key, self.port, is_https, host))
+    }
+
+    /// The stream for a host in which the listener and a route meet, unless a narrower listener has it.
+    pub(crate) fn stream(&self, host: Hostname) -> Option<StreamKey> {
+        let serves = self.serves.as_ref().filter(|serves| !serves.protocol.is_http())?;
+        serves.has(&host).then(|| stream_key(&self.key, self.port, serves.protocol, host))
+    }
+}
+
+impl Serves {
+    /// Whether no narrower listener has that host.
+    fn has(&self, host: &Hostname) -> bool {
+        !self.narrower.iter().any(|other| other.covers(host))
     }
 }

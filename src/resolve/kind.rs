@@ -7,6 +7,9 @@ use model::{Hostname, ObjectKey, Protocol};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum RouteKind {
     Http,
+    Tcp,
+    Tls,
+    Udp,
 }
 
 /// A route of any kind.
@@ -26,12 +29,15 @@ pub(crate) struct RouteHead {
 }
 
 impl RouteKind {
-    const ALL: [Self; 1] = [Self::Http];
+    const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::Tls, Self::Udp];
 
     /// As YAML spells it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "HTTPRoute",
+            Self::Tcp => "TCPRoute",
+            Self::Tls => "TLSRoute",
+            Self::Udp => "UDPRoute",
         }
     }
 
@@ -40,11 +46,28 @@ impl RouteKind {
         Self::ALL.into_iter().find(|known| group == GATEWAY_GROUP && kind == known.as_str())
     }
 
-    /// The kinds that a listener of such a protocol takes.
+    /// The kinds that a listener of such a protocol takes if it names none.
     pub(crate) const fn of(protocol: Protocol) -> &'static [Self] {
         match protocol {
             Protocol::Http | Protocol::Https => &[Self::Http],
+            Protocol::Tls => &[Self::Tls],
+            Protocol::Tcp => &[Self::Tcp],
+            Protocol::Udp => &[Self::Udp],
         }
+    }
+
+    /// The kinds that such a listener may name. What is left of TLS that ends here is TCP: a TCPRoute has to be named,
+    /// since it takes every host of the listener.
+    pub(crate) const fn fitting(protocol: Protocol, is_passthrough: bool) -> &'static [Self] {
+        match (protocol, is_passthrough) {
+            (Protocol::Tls, false) => &[Self::Tls, Self::Tcp],
+            (protocol, _) => Self::of(protocol),
+        }
+    }
+
+    /// Whether what it routes are requests.
+    pub(crate) const fn is_http(self) -> bool {
+        matches!(self, Self::Http)
     }
 
     pub(crate) const fn key(self, object: ObjectKey) -> RouteKey {

@@ -12,6 +12,7 @@
 //!             +-> heads --> parents (surfaces, namespaces' labels) --> attached routes
 //!                                                         +-> fragments --> virtual hosts
 //!                                                         +-> clusters of gateways
+//! stream routes -> heads, references resolved --> streams (the oldest route of each listener and host)
 //! services --> clusters --> endpoints (endpoint slices)
 //! authorization policies --> policies, parsed --> policies of gateways
 //! ```
@@ -41,6 +42,7 @@ mod regex;
 mod route;
 mod service;
 mod status;
+mod stream;
 mod virtual_host;
 
 pub use feature::SUPPORTED_FEATURES;
@@ -48,8 +50,8 @@ pub use inputs::Inputs;
 
 use engine::{Engine, Table};
 use model::{
-    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy, Status, Trust,
-    TrustKey, VirtualHost, VirtualHostKey,
+    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy, Status, Stream,
+    StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
@@ -95,6 +97,8 @@ pub struct Tables {
     pub listeners: Table<ListenerKey, Listener>,
     /// Virtual hosts, one row each.
     pub virtual_hosts: Table<VirtualHostKey, VirtualHost>,
+    /// Streams, one row each.
+    pub streams: Table<StreamKey, Stream>,
     /// Clusters by name, one for each port of each Service.
     pub clusters: Table<Arc<str>, Cluster>,
     /// Endpoints by the name of their cluster.
@@ -130,8 +134,14 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let gateways = gateway::declare(engine, &inputs, &classes, labels, &settings);
     let listeners = listener::declare(engine, &gateways, &certificates, grants);
     let routes = route::declare(engine, &inputs, &services, grants);
+    let stream_routes = stream::declare_routes(engine, &inputs, &services, grants);
+    let heads = engine.union("all route heads", &[routes.heads, stream_routes.heads]);
+    let refs = engine.union("all reference faults", &[routes.refs, stream_routes.refs]);
+    let routes = route::Routes { heads, refs, ..routes };
     let parents = parent::declare(engine, &gateways, &routes, labels);
     let hosts = virtual_host::declare(engine, &gateways, &parents, &routes);
+    let streams = stream::declare(engine, &gateways, &parents, &stream_routes);
+    let gateway_clusters = engine.union("all gateway clusters", &[hosts.gateway_clusters, streams.gateway_clusters]);
     let policies = policy::declare(engine, &inputs, &gateways, &settings);
     let statuses = status::declare(engine, &inputs, &classes, &gateways, &listeners, &routes, &parents, &policies);
     let of_backend_tls = backend_tls::statuses(engine, &inputs, &backend_tls, &services, hosts.gateway_clusters);
@@ -141,9 +151,10 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         gateways: gateways.accepted,
         listeners: listeners.listeners,
         virtual_hosts: hosts.virtual_hosts,
+        streams: streams.streams,
         clusters: services.clusters,
         endpoints,
-        gateway_clusters: hosts.gateway_clusters,
+        gateway_clusters,
         certificates: certificates.usable,
         trust: backend_tls.trust,
         policies: policies.by_gateway,

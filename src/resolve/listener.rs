@@ -62,7 +62,8 @@ fn resolve(
 ) -> Resolved {
     let mut refs_fault = listener.kinds_fault.clone();
     let mut tls = None;
-    if listener.protocol == Some(Protocol::Https) {
+    let ends_tls = listener.protocol.is_some_and(Protocol::is_by_server_name) && !listener.is_passthrough;
+    if ends_tls {
         let mut usable = Vec::new();
         for (reference_index, reference) in listener.certificates.iter().enumerate() {
             match certificate(view, (referrer(listener), listener.object(gateway)), reference, certificates, grants) {
@@ -81,7 +82,7 @@ fn resolve(
         usable.dedup();
         tls = (!usable.is_empty()).then_some(Tls { certificates: usable });
     }
-    let protocol = listener.protocol.filter(|protocol| *protocol == Protocol::Http || tls.is_some());
+    let protocol = listener.protocol.filter(|_| !ends_tls || tls.is_some());
     let sound = shape.fault.is_none() && listener.is_sound();
     let listener = protocol.filter(|_| sound).map(|protocol| Listener {
         port: listener.port,

@@ -10,7 +10,7 @@ use crate::{
 };
 use api::{GATEWAY_GROUP, ParentReference};
 use engine::{Engine, Table, View};
-use model::{Hostname, ListenerKey, ObjectKey, VirtualHostKey};
+use model::{Hostname, ListenerKey, ObjectKey, StreamKey, VirtualHostKey};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// The tables of attachment.
@@ -29,6 +29,8 @@ pub(crate) struct Attachment {
     pub(crate) parents: Vec<Parent>,
     /// The virtual hosts that get the route's rules.
     pub(crate) hosts: BTreeSet<VirtualHostKey>,
+    /// The streams that go where the route says, unless an older route has them.
+    pub(crate) streams: BTreeSet<StreamKey>,
 }
 
 /// What came of one reference.
@@ -72,7 +74,7 @@ fn attach(
     surfaces: Table<ParentKey, Surface>,
     labels: Labels,
 ) -> Option<Attachment> {
-    let mut attachment = Attachment { parents: Vec::new(), hosts: BTreeSet::new() };
+    let mut attachment = Attachment { parents: Vec::new(), hosts: BTreeSet::new(), streams: BTreeSet::new() };
     for reference in &head.parents {
         let namespace = reference.namespace.as_deref().map_or_else(|| route.object.namespace.clone(), Arc::from);
         let target = ObjectKey::new(namespace, &*reference.name);
@@ -87,7 +89,11 @@ fn attach(
         let listeners = taken.as_deref().unwrap_or_default();
         for listener in listeners {
             let hosts = head.hostnames.iter().filter_map(|hostname| listener.hostname.intersect(hostname));
-            attachment.hosts.extend(hosts.filter_map(|host| listener.virtual_host(host)));
+            if route.kind.is_http() {
+                attachment.hosts.extend(hosts.filter_map(|host| listener.virtual_host(host)));
+            } else {
+                attachment.streams.extend(hosts.filter_map(|host| listener.stream(host)));
+            }
         }
         let listeners = listeners.iter().map(|listener| listener.key.clone()).collect();
         let fault = taken.err().or_else(|| rejected.cloned());

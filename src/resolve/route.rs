@@ -3,7 +3,7 @@
 //! A rule that is invalid keeps what it matches, as far as that can be understood, and answers it with 500: what it
 //! would have guarded must not fall to a wider rule (Gateway API `HTTPRouteFilter.type`).
 
-mod backend;
+pub(crate) mod backend;
 mod filter;
 mod matching;
 mod rule;

@@ -31,14 +31,36 @@ pub(crate) struct Port {
     pub(crate) name: Arc<str>,
     /// The cluster that stands for it.
     pub(crate) cluster: Arc<str>,
-    /// What it speaks, or what it says that we can't speak.
+    pub(crate) transport: Transport,
+    /// What it speaks, or what it says that is no HTTP.
     pub(crate) protocol: Result<AppProtocol, Arc<str>>,
     target: u16,
 }
 
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+impl Transport {
+    /// As Services and EndpointSlices write it.
+    pub(crate) fn parse(protocol: Option<&str>) -> Self {
+        match protocol {
+            Some("UDP") => Self::Udp,
+            Some("SCTP") => Self::Sctp,
+            _ => Self::Tcp,
+        }
+    }
+}
+
 impl ServiceShape {
-    pub(crate) fn port(&self, number: u16) -> Option<&Port> {
-        self.ports.iter().find(|port| port.number == number)
+    /// The port of that number: a number may stand once for each transport.
+    pub(crate) fn port(&self, number: u16, transport: Transport) -> Option<&Port> {
+        let mut ports = self.ports.iter().filter(|port| port.number == number);
+        ports.clone().find(|port| port.transport == transport).or_else(|| ports.next())
     }
 
     /// Whether its addresses come from EndpointSlices.
@@ -82,23 +104,26 @@ fn shape(key: &ObjectKey, service: &api::Service, settings: &Settings) -> Servic
     let external = spec.filter(|_| is_external).and_then(|spec| spec.external_name.as_deref());
     let mut ports: Vec<Port> = Vec::new();
     for port in spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default() {
-        // The API server lets a number stand once for TCP and once for UDP: TCP is the one that we can use.
         let Ok(number) = u16::try_from(port.port) else { continue };
-        let protocol = protocol(port);
-        let cluster = cluster_name(number, key, settings);
+        let (transport, protocol) = (Transport::parse(port.protocol.as_deref()), protocol(port));
+        let cluster = cluster_name(number, transport, key, settings);
         let name = port.name.as_deref().unwrap_or_default().into();
-        let new = Port { number, name, cluster, protocol, target: target(port).unwrap_or(number) };
-        match ports.iter_mut().find(|known| known.number == number) {
-            None => ports.push(new),
-            Some(known) if known.protocol.is_err() => *known = new,
-            Some(_) => {}
+        let new = Port { number, name, cluster, transport, protocol, target: target(port).unwrap_or(number) };
+        // The API server lets a number stand once for each transport.
+        if ports.iter().all(|known| (known.number, known.transport) != (number, transport)) {
+            ports.push(new);
         }
     }
     ServiceShape { ports, external: external.map(Arc::from) }
 }
 
-fn cluster_name(port: u16, key: &ObjectKey, settings: &Settings) -> Arc<str> {
-    format!("outbound|{port}||{}.{}.svc.{}", key.name, key.namespace, settings.cluster_domain).into()
+fn cluster_name(port: u16, transport: Transport, key: &ObjectKey, settings: &Settings) -> Arc<str> {
+    let subset = match transport {
+        Transport::Tcp => "",
+        Transport::Udp => "udp",
+        Transport::Sctp => "sctp",
+    };
+    format!("outbound|{port}|{subset}|{}.{}.svc.{}", key.name, key.namespace, settings.cluster_domain).into()
 }
 
 fn target(port: &ServicePort) -> Option<u16> {
@@ -129,7 +154,11 @@ fn protocol(port: &ServicePort) -> Result<AppProtocol, Arc<str>> {
     }
 }
 
+/// None for what is no TCP: sessions of datagrams have clusters by listener.
 fn cluster(shape: &ServiceShape, port: &Port, tls: Option<BackendTls>) -> Option<Cluster> {
+    if port.transport != Transport::Tcp {
+        return None;
+    }
     let discovery = match &shape.external {
         None => Discovery::Endpoints,
         Some(host) => Discovery::Dns { host: host.clone(), port: port.target },
@@ -137,7 +166,7 @@ fn cluster(shape: &ServiceShape, port: &Port, tls: Option<BackendTls>) -> Option
     let protocol = match &port.protocol {
         Ok(protocol) => *protocol,
         Err(_) if port.wants_tls() && tls.is_some() => AppProtocol::Http1,
-        Err(_) => return None,
+        Err(_) => AppProtocol::Opaque,
     };
     Some(Cluster { protocol, discovery, tls })
 }

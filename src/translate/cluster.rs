@@ -13,7 +13,7 @@ use proto::{
                     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
                 },
             },
-            core::v3::{HealthStatus, Http2ProtocolOptions, Locality},
+            core::v3::{Address, HealthStatus, Http2ProtocolOptions, Locality},
             endpoint::v3::{
                 ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints,
                 lb_endpoint::HostIdentifier,
@@ -74,7 +74,7 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster) -> Resource {
             message.load_assignment = Some(ClusterLoadAssignment {
                 cluster_name: name.to_owned(),
                 endpoints: vec![LocalityLbEndpoints {
-                    lb_endpoints: vec![endpoint(host, *port, HealthStatus::Unknown)],
+                    lb_endpoints: vec![endpoint(wire::address(host, *port), HealthStatus::Unknown)],
                     ..Default::default()
                 }],
                 ..Default::default()
@@ -119,7 +119,10 @@ pub(crate) fn endpoints(cluster: &str, endpoints: &Endpoints) -> Resource {
             Health::Healthy => HealthStatus::Healthy,
             Health::Unhealthy => HealthStatus::Unhealthy,
         };
-        zones.entry(one.zone.as_ref()).or_default().push(endpoint(&one.address.to_string(), one.port, health));
+        zones
+            .entry(one.zone.as_ref())
+            .or_default()
+            .push(endpoint(wire::address(&one.address.to_string(), one.port), health));
     }
     let zones = zones.into_iter().map(|(zone, lb_endpoints)| LocalityLbEndpoints {
         locality: zone.map(|zone| Locality { zone: zone.to_string(), ..Default::default() }),
@@ -133,8 +136,8 @@ pub(crate) fn endpoints(cluster: &str, endpoints: &Endpoints) -> Resource {
     })
 }
 
-fn endpoint(address: &str, port: u16, health: HealthStatus) -> LbEndpoint {
-    let endpoint = EnvoyEndpoint { address: Some(wire::address(address, port)), ..Default::default() };
+pub(crate) fn endpoint(address: Address, health: HealthStatus) -> LbEndpoint {
+    let endpoint = EnvoyEndpoint { address: Some(address), ..Default::default() };
     LbEndpoint {
         health_status: health.into(),
         host_identifier: Some(HostIdentifier::Endpoint(endpoint)),

@@ -2,8 +2,8 @@
 
 use engine::Table;
 use model::{
-    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Trust, TrustKey,
-    VirtualHost, VirtualHostKey,
+    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Stream, StreamKey, Trust,
+    TrustKey, VirtualHost, VirtualHostKey,
 };
 use std::sync::Arc;
 
@@ -15,10 +15,13 @@ use std::sync::Arc;
 pub struct Inputs {
     /// The Gateways to program. A row here gives a scope its authorization filters, even without listeners.
     pub gateways: Table<ObjectKey, ()>,
-    /// Listeners, one row each. Listeners of one Gateway and port have the same protocol.
+    /// Listeners, one row each. Listeners of one Gateway and port have the same protocol, but for HTTPS beside TLS, and
+    /// UDP beside anything.
     pub listeners: Table<ListenerKey, Listener>,
     /// Virtual hosts, one row each.
     pub virtual_hosts: Table<VirtualHostKey, VirtualHost>,
+    /// Streams, one row each. A TCP or UDP listener always has one.
+    pub streams: Table<StreamKey, Stream>,
     /// Clusters by name.
     pub clusters: Table<Arc<str>, Cluster>,
     /// Endpoints by the name of their cluster. No row: none known yet, which is sent as an empty set.

@@ -18,7 +18,9 @@ mod rewrite;
 mod route;
 mod secret;
 mod settings;
+mod stream;
 mod tls;
+mod udp;
 mod wire;
 
 pub use inputs::Inputs;
@@ -29,8 +31,8 @@ pub use settings::{AccessLog, Settings};
 use engine::{Engine, Rows, Table, View};
 use listener::listener;
 use model::{
-    BackendTls, CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Protocol, Trust,
-    TrustKey, VirtualHost, VirtualHostKey,
+    BackendTls, CertificateKey, Cluster, Endpoints, Hostname, KeyPair, Listener, ListenerKey, ObjectKey, Policy,
+    Protocol, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
 use proto::{Resource, ResourceKey, Scope, TypeUrl};
 use route::{route_name, shell, virtual_host, virtual_host_name};
@@ -46,14 +48,20 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 pub fn declare(engine: &mut Engine, settings: Settings, inputs: Inputs) -> Outputs {
     let settings = Arc::new(settings);
     let ports = engine.derive("ports", &inputs.listeners, |_: &View, key: &ListenerKey, rows: &Rows<Listener>| {
-        vec![((key.gateway.clone(), rows[0].port), key.name.clone())]
+        let connections = rows.iter().filter(|listener| listener.protocol != Protocol::Udp).take(1);
+        connections.map(|listener| ((key.gateway.clone(), listener.port), key.name.clone())).collect()
     });
+    let datagrams = datagrams(engine, &settings, &inputs);
+    let clusters = clusters(engine, &inputs);
+    let endpoints = endpoints(engine, &inputs);
+    let listeners = listeners(engine, &settings, &inputs, ports);
+    let extensions = [extensions(engine, &settings, &inputs), streams(engine, &settings, &inputs)];
     let tables = [
-        clusters(engine, &inputs),
-        endpoints(engine, &inputs),
+        engine.union("all cluster resources", &[clusters, datagrams.clusters]),
+        engine.union("all endpoint resources", &[endpoints, datagrams.endpoints]),
         all_secrets(engine, &inputs),
-        listeners(engine, &settings, &inputs, ports),
-        extensions(engine, &settings, &inputs),
+        engine.union("all listener resources", &[listeners, datagrams.listeners]),
+        engine.union("all extension resources", &extensions),
         routes(engine, &inputs, ports),
         virtual_hosts(engine, &inputs),
     ];
@@ -148,10 +156,92 @@ fn secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
 
 fn listeners(engine: &mut Engine, settings: &Arc<Settings>, inputs: &Inputs, ports: Ports) -> Resources {
     let (settings, listeners) = (settings.clone(), inputs.listeners);
-    engine.derive("listener resources", &ports, move |view: &View, (gateway, port), names: &Rows<Arc<str>>| {
-        let mine = at_port(view, &listeners, gateway, names);
-        vec![(key(gateway, TypeUrl::Listener, listener_name(*port)), listener(&settings, *port, &mine))]
+    // Apart, so that where a stream goes reaches no listener.
+    let hosts = engine.derive("stream hosts", &inputs.streams, |_: &View, stream: &StreamKey, _: &Rows<Stream>| {
+        let port = (stream.listener.gateway.clone(), stream.port);
+        let host = (stream.protocol == Protocol::Tls).then(|| (stream.listener.clone(), stream.host.clone()));
+        host.map(|host: (ListenerKey, Hostname)| (port, host)).into_iter().collect()
+    });
+    engine.derive("listener resources", &ports, move |view: &View, port, names: &Rows<Arc<str>>| {
+        let mine = at_port(view, &listeners, &port.0, names);
+        let hosts = view.rows(&hosts, port).iter().map(|host| (**host).clone()).collect();
+        let name = key(&port.0, TypeUrl::Listener, listener_name(port.1));
+        vec![(name, listener(&settings, port.1, &mine, &hosts))]
     })
+}
+
+/// Where streams of connections go, and the policies of Gateways that have any.
+fn streams(engine: &mut Engine, settings: &Arc<Settings>, inputs: &Inputs) -> Resources {
+    let (of_streams, of_policies, policies) = (settings.clone(), settings.clone(), inputs.policies);
+    // Apart, so that what a policy says reaches no stream.
+    let guarded =
+        engine.derive("guarded gateways", &inputs.policies, |_: &View, gateway: &ObjectKey, _: &Rows<Policy>| {
+            vec![(gateway.clone(), ())]
+        });
+    let proxies = engine.derive(
+        "stream resources",
+        &inputs.streams,
+        move |view: &View, stream: &StreamKey, rows: &Rows<Stream>| {
+            let connections = rows.iter().filter(|_| stream.protocol != Protocol::Udp);
+            let is_guarded = view.contains(&guarded, &stream.listener.gateway);
+            let name = key(&stream.listener.gateway, TypeUrl::Extension, stream::stream_name(stream));
+            connections.map(|row| (name.clone(), stream::proxy(&of_streams, stream, row, is_guarded))).collect()
+        },
+    );
+    let gateways = engine.derive(
+        "gateways with streams",
+        &inputs.listeners,
+        |_: &View, key: &ListenerKey, rows: &Rows<Listener>| {
+            let streams = rows.iter().filter(|one| matches!(one.protocol, Protocol::Tcp | Protocol::Tls)).take(1);
+            streams.map(|_| (key.gateway.clone(), ())).collect()
+        },
+    );
+    let filters = engine.derive("stream policies", &gateways, move |view: &View, gateway: &ObjectKey, _: &Rows<()>| {
+        let mine: Vec<Arc<Policy>> = view.rows(&policies, gateway).into_iter().collect();
+        let filters = rbac::stream_filters(&of_policies, &mine).into_iter();
+        filters.map(|(name, filter)| (key(gateway, TypeUrl::Extension, name), filter)).collect()
+    });
+    engine.union("stream extensions", &[proxies, filters])
+}
+
+/// What streams of datagrams need.
+struct Datagrams {
+    clusters: Resources,
+    endpoints: Resources,
+    listeners: Resources,
+}
+
+fn datagrams(engine: &mut Engine, settings: &Arc<Settings>, inputs: &Inputs) -> Datagrams {
+    let settings = settings.clone();
+    let (known, policies) = (inputs.endpoints, inputs.policies);
+    let ports = engine.derive("udp ports", &inputs.streams, |_: &View, stream: &StreamKey, _: &Rows<Stream>| {
+        let port = (stream.protocol == Protocol::Udp).then(|| (stream.clone(), ()));
+        port.into_iter().collect()
+    });
+    let of = |stream: &StreamKey, type_url, name: String| key(&stream.listener.gateway, type_url, name);
+    Datagrams {
+        clusters: engine.derive("udp clusters", &ports, move |_: &View, stream: &StreamKey, _: &Rows<()>| {
+            let name = stream::stream_name(stream);
+            vec![(of(stream, TypeUrl::Cluster, name.clone()), udp::cluster(&name))]
+        }),
+        listeners: engine.derive("udp listeners", &ports, move |_: &View, stream: &StreamKey, _: &Rows<()>| {
+            let name = of(stream, TypeUrl::Listener, listener::udp_listener_name(stream.port));
+            vec![(name, udp::listener(&settings, stream.port, stream::stream_name(stream)))]
+        }),
+        endpoints: engine.derive(
+            "udp endpoints",
+            &inputs.streams,
+            move |view: &View, stream: &StreamKey, rows: &Rows<Stream>| {
+                let Some(row) = rows.first().filter(|_| stream.protocol == Protocol::Udp) else { return Vec::new() };
+                let mine: Vec<Arc<Policy>> = view.rows(&policies, &stream.listener.gateway).into_iter().collect();
+                let refused = Stream::default();
+                let row = if udp::is_open(stream.port, &mine) { row } else { &refused };
+                let name = stream::stream_name(stream);
+                let endpoints = udp::endpoints(&name, row, |cluster| view.get(&known, &cluster.into()));
+                vec![(of(stream, TypeUrl::Endpoints, name), endpoints)]
+            },
+        ),
+    }
 }
 
 /// The listeners of a port with their keys, in the order of their names.
@@ -171,6 +261,7 @@ fn routes(engine: &mut Engine, inputs: &Inputs, ports: Ports) -> Resources {
         let mine = at_port(view, &listeners, gateway, names);
         let mut tables: Vec<String> = mine
             .iter()
+            .filter(|(_, listener)| listener.protocol.is_http())
             .map(|(key, listener)| {
                 let https = (listener.protocol == Protocol::Https).then_some(&*key.name);
                 route_name(gateway, *port, https)

@@ -1,7 +1,7 @@
 //! Envoy listeners: one for each port of a Gateway.
 
-use crate::{Settings, http::connection_manager, route_name, tls, wire};
-use model::{Listener, ListenerKey, Protocol, Tls};
+use crate::{Settings, http::connection_manager, route_name, stream, stream::stream_name, tls, wire};
+use model::{Hostname, Listener, ListenerKey, Protocol, StreamKey, Tls};
 use proto::{
     Resource,
     envoy::envoy::{
@@ -14,21 +14,42 @@ use proto::{
         },
     },
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The name of the Envoy listener of a port.
 pub fn listener_name(port: u16) -> String {
     format!("0.0.0.0_{port}")
 }
 
-/// The Envoy listener of the listeners of one Gateway and port. All HTTP listeners share a filter chain, since the host
-/// decides among them; each HTTPS listener has its own, chosen by SNI. The port's protocol is that of the first.
-pub(crate) fn listener(settings: &Settings, port: u16, listeners: &[(ListenerKey, Arc<Listener>)]) -> Resource {
-    let tls = listeners.first().is_some_and(|(_, listener)| listener.protocol == Protocol::Https);
-    let filter_chains = match tls {
-        false => listeners.first().map(|(key, listener)| cleartext(settings, key, listener)).into_iter().collect(),
-        true => listeners.iter().filter_map(|(key, listener)| encrypted(settings, key, listener)).collect(),
+/// The name of the Envoy listener of a port of UDP.
+pub(crate) fn udp_listener_name(port: u16) -> String {
+    format!("0.0.0.0_{port}_udp")
+}
+
+/// The Envoy listener of the listeners of one Gateway and port, with the hosts of their streams of TLS. All HTTP
+/// listeners share a filter chain, since the host decides among them; each HTTPS listener has its own, chosen by SNI, and
+/// so has each host of a TLS listener.
+pub(crate) fn listener(
+    settings: &Settings,
+    port: u16,
+    listeners: &[(ListenerKey, Arc<Listener>)],
+    hosts: &BTreeSet<(ListenerKey, Hostname)>,
+) -> Resource {
+    let tls = listeners.first().is_some_and(|(_, listener)| listener.protocol.is_by_server_name());
+    let mut filter_chains: Vec<_> = match listeners.first() {
+        Some((key, listener)) if listener.protocol == Protocol::Http => vec![cleartext(settings, key, listener)],
+        Some((key, listener)) if listener.protocol == Protocol::Tcp => vec![tcp(key, listener)],
+        _ => listeners.iter().filter_map(|(key, listener)| encrypted(settings, key, listener)).collect(),
     };
+    for (key, listener) in listeners.iter().filter(|(_, listener)| listener.protocol == Protocol::Tls) {
+        let mine = hosts.iter().filter(|(of, _)| of == key);
+        filter_chains.extend(mine.map(|(_, host)| tls_stream(key, listener, host)));
+    }
+    if filter_chains.is_empty() {
+        // TLS without routes: Envoy wants a chain, and clients are to be turned away rather than not heard.
+        let filters = vec![stream::closing(settings)];
+        filter_chains.push(FilterChain { name: "closed".to_owned(), filters, ..Default::default() });
+    }
     Resource::encode(&EnvoyListener {
         name: listener_name(port),
         address: Some(wire::address(&settings.bind.to_string(), settings.bound_port(port))),
@@ -52,29 +73,54 @@ fn cleartext(settings: &Settings, key: &ListenerKey, listener: &Listener) -> Fil
     FilterChain { name: routes.clone(), filters: vec![http(settings, routes)], ..Default::default() }
 }
 
-/// None if there is no certificate to present, which `resolve` doesn't let through.
-fn encrypted(settings: &Settings, key: &ListenerKey, listener: &Listener) -> Option<FilterChain> {
-    let tls = listener.tls.as_ref()?;
-    let routes = route_name(&key.gateway, listener.port, Some(&key.name));
-    let server_names = match listener.hostname.is_any() {
-        true => Vec::new(),
-        false => vec![listener.hostname.as_str().to_owned()],
+fn tcp(key: &ListenerKey, listener: &Listener) -> FilterChain {
+    let host = Hostname::new(None);
+    let key = StreamKey { listener: key.clone(), port: listener.port, protocol: Protocol::Tcp, host };
+    FilterChain { name: stream_name(&key), filters: stream::filters(&key), ..Default::default() }
+}
+
+/// Bytes of TLS, or of what is in it if it ends here.
+fn tls_stream(key: &ListenerKey, listener: &Listener, host: &Hostname) -> FilterChain {
+    let key = StreamKey { listener: key.clone(), port: listener.port, protocol: Protocol::Tls, host: host.clone() };
+    // Whoever doesn't speak TLS at all is no match, also where every host is.
+    let matches = FilterChainMatch {
+        server_names: server_names(host),
+        transport_protocol: "tls".to_owned(),
+        ..Default::default()
     };
+    FilterChain {
+        name: stream_name(&key),
+        filter_chain_match: Some(matches),
+        filters: stream::filters(&key),
+        transport_socket: listener.tls.as_ref().map(|terminated| tls::socket(&terminate(terminated, &[]))),
+        ..Default::default()
+    }
+}
+
+fn server_names(host: &Hostname) -> Vec<String> {
+    if host.is_any() { Vec::new() } else { vec![host.as_str().to_owned()] }
+}
+
+/// None if it isn't HTTPS, or there is no certificate to present, which `resolve` doesn't let through.
+fn encrypted(settings: &Settings, key: &ListenerKey, listener: &Listener) -> Option<FilterChain> {
+    let tls = listener.tls.as_ref().filter(|_| listener.protocol == Protocol::Https)?;
+    let routes = route_name(&key.gateway, listener.port, Some(&key.name));
+    let server_names = server_names(&listener.hostname);
     Some(FilterChain {
         name: routes.clone(),
         filter_chain_match: Some(FilterChainMatch { server_names, ..Default::default() }),
         filters: vec![http(settings, routes)],
-        transport_socket: Some(tls::socket(&terminate(tls))),
+        transport_socket: Some(tls::socket(&terminate(tls, &["h2", "http/1.1"]))),
         ..Default::default()
     })
 }
 
-fn terminate(terminated: &Tls) -> DownstreamTlsContext {
+fn terminate(terminated: &Tls, alpn: &[&str]) -> DownstreamTlsContext {
     DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(tls::parameters()),
             tls_certificate_sds_secret_configs: terminated.certificates.iter().map(tls::sds).collect(),
-            alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            alpn_protocols: alpn.iter().map(|&protocol| protocol.to_owned()).collect(),
             ..Default::default()
         }),
         ..Default::default()

@@ -60,14 +60,15 @@ pub(crate) fn upstream(originate: &Originate, protocol: AppProtocol) -> Transpor
         ..Default::default()
     };
     let alpn = match protocol {
-        AppProtocol::Http1 => "http/1.1",
-        AppProtocol::H2c => "h2",
+        AppProtocol::Http1 => Some("http/1.1"),
+        AppProtocol::H2c => Some("h2"),
+        AppProtocol::Opaque => None,
     };
     socket(&UpstreamTlsContext {
         sni: originate.server_name.to_string(),
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(parameters()),
-            alpn_protocols: vec![alpn.to_owned()],
+            alpn_protocols: alpn.into_iter().map(str::to_owned).collect(),
             validation_context_type: Some(validation(&originate.trust, wanted)),
             ..Default::default()
         }),

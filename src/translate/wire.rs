@@ -45,8 +45,16 @@ pub(crate) fn bool(value: bool) -> Option<BoolValue> {
 }
 
 pub(crate) fn address(address: &str, port: u16) -> Address {
+    socket(Protocol::Tcp, address, port)
+}
+
+pub(crate) fn udp_address(address: &str, port: u16) -> Address {
+    socket(Protocol::Udp, address, port)
+}
+
+fn socket(protocol: Protocol, address: &str, port: u16) -> Address {
     let socket = SocketAddress {
-        protocol: Protocol::Tcp.into(),
+        protocol: protocol.into(),
         address: address.to_owned(),
         port_specifier: Some(PortSpecifier::PortValue(port.into())),
         ..Default::default()

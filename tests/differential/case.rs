@@ -1,5 +1,6 @@
 //! The form of a case file: a first document with backends, certificates and requests, then Kubernetes objects.
 
+use crate::streams::StreamRequest;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::IpAddr, path::Path, time::Duration};
@@ -7,6 +8,7 @@ use tests::{
     backend::Speaks,
     http::{Call, Protocol},
     place::Place,
+    stream::Acts,
 };
 
 /// One file.
@@ -40,7 +42,14 @@ pub struct Plan {
     #[serde(default)]
     pub issued: BTreeMap<String, Issued>,
     /// The requests, in order.
+    #[serde(default)]
     pub requests: Vec<Request>,
+    /// Backends of connections and datagrams, each with a Service of its name in `default`, port 80.
+    #[serde(default)]
+    pub streams: BTreeMap<String, Acts>,
+    /// Exchanges with them, in order, after the requests.
+    #[serde(default)]
+    pub exchanges: Vec<StreamRequest>,
 }
 
 /// A backend.

@@ -3,6 +3,7 @@
 
 mod case;
 mod compare;
+mod streams;
 
 use anyhow::{Context, Result};
 use case::{Alike, BackendPlan, Case, Issued, Request};
@@ -144,6 +145,8 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
     for (name, plan) in &case.plan.issued {
         yaml += &objects::secret(name, &issued(plan, &authorities)?);
     }
+    let (_streams, services) = streams::backends(&place, &case.plan.streams).await?;
+    yaml += &services;
     for (name, names) in &case.plan.certificates {
         yaml += &objects::secret(name, &tls::certificate(names)?);
     }
@@ -155,7 +158,9 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
     let logged = case.plan.requests.iter().any(|request| !request.expect.log.is_empty());
     let log = if logged { "json" } else { "off" };
     let trio = Trio::start_only(&place, &yaml, only, log).await.with_context(|| case.name.clone())?;
-    let mut ports: Vec<_> = case.plan.requests.iter().map(Request::port).collect();
+    let exchanges = case.plan.exchanges.iter().filter(|exchange| exchange.is_tcp());
+    let mut ports: Vec<_> =
+        case.plan.requests.iter().map(Request::port).chain(exchanges.map(|exchange| exchange.port)).collect();
     ports.sort_unstable();
     ports.dedup();
     for (plane, port) in trio.planes.iter().flat_map(|plane| ports.iter().map(move |port| (plane, *port))) {
@@ -169,6 +174,11 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
         }
         failures.extend(judge(request, &trio.planes, &outcomes));
     }
+    for (exchange, plane) in
+        case.plan.exchanges.iter().flat_map(|one| trio.planes.iter().map(move |plane| (one, plane)))
+    {
+        failures.extend(streams::misses(&place, plane, exchange).await);
+    }
     if let Err(error) = trio.nothing_refused().await {
         failures.push(format!("       refused: {error:#}"));
     }
@@ -177,7 +187,7 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
             failures.push(format!("       the end of windlass-proxy's log:\n{}", plane.process.tail()));
         }
     }
-    Ok(Verdict { requests: case.plan.requests.len(), failures })
+    Ok(Verdict { requests: case.plan.requests.len() + case.plan.exchanges.len(), failures })
 }
 
 /// Sends the request, once or often, and gathers what the backends saw of it.

@@ -10,4 +10,5 @@ pub mod load;
 pub mod objects;
 pub mod place;
 pub mod process;
+pub mod stream;
 pub mod tls;

@@ -30,6 +30,7 @@ fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 3] {
         gateways: *gateways,
         listeners: *engine.input("listeners"),
         virtual_hosts: *engine.input("virtual hosts"),
+        streams: *engine.input("streams"),
         clusters: *engine.input("clusters"),
         endpoints: *engine.input("endpoints"),
         gateway_clusters: *engine.input("gateway clusters"),

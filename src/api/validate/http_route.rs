@@ -24,7 +24,8 @@ pub fn route(check: &mut Check, spec: &HttpRouteSpec) {
     });
 }
 
-fn parents(check: &mut Check, parents: &[ParentReference]) {
+/// What all kinds of routes keep.
+pub fn parents(check: &mut Check, parents: &[ParentReference]) {
     check.each("parentRefs", parents, 0..=32, |check, parent| {
         reference_parts(check, &parent.group, &parent.kind, &parent.name, parent.namespace.as_deref());
         check.maybe("sectionName", parent.section_name.as_deref(), &name::DNS_SUBDOMAIN);

@@ -186,6 +186,9 @@ impl Verdict {
                 let ports = list(ports.iter().map(ToString::to_string).collect());
                 format!("no listener has port {}; there are {ports}", question.port)
             }
+            (Closed::NoHttp, _) => {
+                format!("the listener on port {} passes bytes on and looks for no requests in them", question.port)
+            }
             (Closed::NoCertificate, _) => "the listener wants a client certificate, and none was shown".into(),
             (Closed::NoChain { tls: true, .. }, None) => {
                 format!("port {} speaks TLS, and the client doesn't: write https://", question.port)

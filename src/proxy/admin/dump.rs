@@ -5,8 +5,9 @@
 use crate::{
     authz::{Rbac, Rules},
     config::{
-        Action, Cluster, Config, Discovery, FilterChain, Health, HttpFilter, Listener, PathMatch, Route, RouteTable,
-        RoutesFrom, Secret, Step, VirtualHost,
+        Action, Cluster, Config, Discovery, FilterChain, Health, HttpFilter, HttpManager, Listener, PathMatch,
+        PolicySource, ProxySource, Route, RouteTable, RoutesFrom, Secret, Serves, Step, StreamChain, TcpProxy,
+        VirtualHost,
     },
 };
 use serde_json::{Value, json};
@@ -40,7 +41,9 @@ pub(super) fn config(config: &Config) -> Value {
             "@type": kind("EcdsConfigDump"),
             "ecds_filters": sorted(config.extensions.iter()).map(|(name, one)| json!({
                 "ecds_filter": {"name": **name, "typed_config": step(one)},
-            })).collect::<Vec<_>>(),
+            })).chain(sorted(config.proxies.iter()).map(|(name, one)| json!({
+                "ecds_filter": {"name": **name, "typed_config": tcp_proxy(one)},
+            }))).collect::<Vec<_>>(),
         },
         {
             "@type": kind("SecretsConfigDump"),
@@ -121,32 +124,62 @@ fn listener(listener: &Listener) -> Value {
 }
 
 fn chain(chain: &FilterChain) -> Value {
-    let filters = chain.http.filters.iter().map(|filter| match filter {
+    let filters = match &chain.serves {
+        Serves::Http(http) => vec![manager(http)],
+        Serves::Stream(stream) => stream_filters(stream),
+    };
+    json!({
+        "name": *chain.name,
+        "filter_chain_match": {"server_names": chain.matches.server_names.iter().map(|name| &**name).collect::<Vec<_>>()},
+        "filters": filters,
+        "transport_socket": chain.tls.as_ref().map(|tls| json!({
+            "name": "envoy.transport_sockets.tls",
+            "certificates": tls.certificates.iter().map(|name| &**name).collect::<Vec<_>>(),
+        })),
+    })
+}
+
+fn stream_filters(stream: &StreamChain) -> Vec<Value> {
+    let policies = stream.policies.iter().map(|source| match source {
+        PolicySource::Named(name) => json!({"name": **name, "config_discovery": {}}),
+        PolicySource::Inline(policy) => json!({"name": "envoy.filters.network.rbac", "typed_config": rbac(policy)}),
+    });
+    let proxy = match &stream.proxy {
+        ProxySource::Named(name) => json!({"name": **name, "config_discovery": {}}),
+        ProxySource::Inline(proxy) => {
+            json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": tcp_proxy(proxy)})
+        }
+    };
+    policies.chain([proxy]).collect()
+}
+
+fn tcp_proxy(proxy: &TcpProxy) -> Value {
+    let clusters = proxy.clusters.iter().map(|(name, weight)| json!({"name": **name, "weight": weight}));
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "weighted_clusters": {"clusters": clusters.collect::<Vec<_>>()},
+    })
+}
+
+fn manager(http: &HttpManager) -> Value {
+    let filters = http.filters.iter().map(|filter| match filter {
         HttpFilter::Named(name) => json!({"name": **name, "config_discovery": {}}),
         HttpFilter::Inline(one) => json!({"typed_config": step(one)}),
         HttpFilter::Cors => json!({"name": "envoy.filters.http.cors"}),
         HttpFilter::OfRoute => json!({"name": "envoy.filters.http.filter_chain"}),
     });
-    let routes = match &chain.http.routes {
+    let routes = match &http.routes {
         RoutesFrom::Named(name) => json!({"route_config_name": **name}),
         RoutesFrom::Inline(one) => table("", one),
     };
     json!({
-        "name": *chain.name,
-        "filter_chain_match": {"server_names": chain.matches.server_names.iter().map(|name| &**name).collect::<Vec<_>>()},
-        "filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": *chain.http.stat_prefix,
-                "rds": routes,
-                "http_filters": filters.collect::<Vec<_>>(),
-            },
-        }],
-        "transport_socket": chain.tls.as_ref().map(|tls| json!({
-            "name": "envoy.transport_sockets.tls",
-            "certificates": tls.certificates.iter().map(|name| &**name).collect::<Vec<_>>(),
-        })),
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": *http.stat_prefix,
+            "rds": routes,
+            "http_filters": filters.collect::<Vec<_>>(),
+        },
     })
 }
 

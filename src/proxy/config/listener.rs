@@ -1,6 +1,6 @@
 //! Listeners and their filter chains.
 
-use super::{HttpManager, Name};
+use super::{HttpFilter, HttpManager, Name, PolicySource, ProxySource, StreamChain, UdpProxy};
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 /// What a connection's first bytes are.
@@ -64,8 +64,55 @@ pub struct FilterChain {
     pub matches: ChainMatch,
     /// TLS, if it ends here.
     pub tls: Option<Tls>,
-    /// HTTP.
-    pub http: HttpManager,
+    /// What it speaks.
+    pub serves: Serves,
+}
+
+/// What serves the connections of a chain.
+#[derive(Clone, Debug)]
+pub enum Serves {
+    /// Requests.
+    Http(Arc<HttpManager>),
+    /// Bytes.
+    Stream(Arc<StreamChain>),
+}
+
+impl FilterChain {
+    /// The connection manager, if it speaks HTTP.
+    pub fn http(&self) -> Option<&HttpManager> {
+        match &self.serves {
+            Serves::Http(http) => Some(http),
+            Serves::Stream(_) => None,
+        }
+    }
+
+    /// The policies that it names.
+    pub fn policies(&self) -> impl Iterator<Item = &Name> {
+        let (http, stream) = match &self.serves {
+            Serves::Http(http) => (Some(http), None),
+            Serves::Stream(stream) => (None, Some(stream)),
+        };
+        let of_http = http.into_iter().flat_map(|http| &http.filters).filter_map(|filter| match filter {
+            HttpFilter::Named(name) => Some(name),
+            _ => None,
+        });
+        let of_stream = stream.into_iter().flat_map(|stream| &stream.policies).filter_map(|source| match source {
+            PolicySource::Named(name) => Some(name),
+            PolicySource::Inline(_) => None,
+        });
+        of_http.chain(of_stream)
+    }
+
+    /// The proxy of a stream that it names.
+    pub fn proxy(&self) -> Option<&Name> {
+        match &self.serves {
+            Serves::Stream(stream) => match &stream.proxy {
+                ProxySource::Named(name) => Some(name),
+                ProxySource::Inline(_) => None,
+            },
+            Serves::Http(_) => None,
+        }
+    }
 }
 
 /// One address to accept connections on.
@@ -75,6 +122,8 @@ pub struct Listener {
     pub name: Name,
     /// Where.
     pub address: SocketAddr,
+    /// For datagrams; then there are no chains.
+    pub udp: Option<UdpProxy>,
     /// Bytes that may wait in one connection's buffers.
     pub buffer_limit: usize,
     /// How long a client may take to show what it speaks; none is without limit.
@@ -115,6 +164,7 @@ impl Listener {
         Ok(Self {
             name,
             address,
+            udp: None,
             buffer_limit,
             inspect_timeout,
             chains: chains.into(),
@@ -125,9 +175,31 @@ impl Listener {
         })
     }
 
+    /// A listener for datagrams.
+    pub fn datagrams(name: Name, address: SocketAddr, udp: UdpProxy) -> Self {
+        Self {
+            name,
+            address,
+            udp: Some(udp),
+            buffer_limit: 0,
+            inspect_timeout: None,
+            chains: Box::default(),
+            default_chain: None,
+            index: HashMap::default(),
+            by_name: false,
+            by_transport: false,
+        }
+    }
+
     /// Whether the first bytes of a connection decide its chain, so that they must be looked at before it is chosen.
     pub fn inspects(&self) -> bool {
         self.by_name || self.by_transport
+    }
+
+    /// Whether TLS of some connections goes on to the backend: then a ClientHello is only looked at.
+    pub fn passes_tls(&self) -> bool {
+        let mut chains = self.chains.iter().chain(&self.default_chain);
+        chains.any(|chain| chain.tls.is_none() && chain.http().is_none() && self.inspects())
     }
 
     /// The chain for a connection: by server name (exact, then the longest wildcard, then any), then by transport, as

@@ -16,6 +16,7 @@ mod route;
 mod secret;
 mod shared;
 mod store;
+mod stream;
 mod tables;
 
 pub use cluster::{
@@ -25,7 +26,7 @@ pub use cluster::{
 pub use extension::{AuthBody, AuthService, Cors, ExtAuthz, HttpAuth, RouteSteps, Step};
 pub use headers::{AppendAction, HeaderEdit, HeaderEdits};
 pub use http::{AccessLog, Codec, HttpFilter, HttpManager, LogSink, RoutesFrom, ServerHeader, Underscores};
-pub use listener::{ChainMatch, FilterChain, Listener, Tls, TlsVersion, Transport};
+pub use listener::{ChainMatch, FilterChain, Listener, Serves, Tls, TlsVersion, Transport};
 pub use route::{
     Action, DirectResponse, Fallback, Forward, HeaderMatch, HeaderRule, HostRewrite, Mirror, PathMatch, PathRewrite,
     QueryMatch, Redirect, RegexRewrite, RetryOn, RetryPolicy, Route, RouteMatch, RouteTable, StringMatch, VirtualHost,
@@ -34,6 +35,7 @@ pub use route::{
 pub use secret::{CertificateSecret, Secret};
 pub use shared::Shared;
 pub use store::Store;
+pub use stream::{PolicySource, ProxySource, StreamChain, TcpProxy, UdpProxy};
 
 pub use parse::{Context, Fault, Parsed, parse};
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub clusters: Map<Arc<Cluster>>,
     /// Policies and other steps that came as extension resources (ECDS), by name.
     pub extensions: Map<Step>,
+    /// Where streams go that came as extension resources (ECDS), by name.
+    pub proxies: Map<Arc<TcpProxy>>,
     /// Certificates (SDS), by name.
     pub secrets: Map<Arc<Secret>>,
 }
@@ -69,6 +73,25 @@ impl Config {
         match from {
             RoutesFrom::Named(name) => self.tables.get(name),
             RoutesFrom::Inline(table) => Some(table),
+        }
+    }
+
+    /// The policy that a stream names; none denies (fail closed).
+    pub fn policy<'a>(&'a self, from: &'a PolicySource) -> Option<&'a Arc<crate::authz::Rbac>> {
+        match from {
+            PolicySource::Named(name) => match self.extensions.get(name)? {
+                Step::Rbac(rbac) => Some(rbac),
+                Step::ExtAuthz(_) => None,
+            },
+            PolicySource::Inline(rbac) => Some(rbac),
+        }
+    }
+
+    /// Where the connections of a stream go; none closes them.
+    pub fn proxy<'a>(&'a self, from: &'a ProxySource) -> Option<&'a Arc<TcpProxy>> {
+        match from {
+            ProxySource::Named(name) => self.proxies.get(name),
+            ProxySource::Inline(proxy) => Some(proxy),
         }
     }
 

@@ -5,7 +5,7 @@
 //! A cluster waits for the first word about its endpoints.
 
 use super::{
-    Cluster, ClusterSpec, Config, Context, Endpoints, Fault, HttpFilter, Listener, Name, Parsed, RoutesFrom, Shared,
+    Cluster, ClusterSpec, Config, Context, Endpoints, Fault, Listener, Name, Parsed, RoutesFrom, Shared,
     journal::{Change, Journal},
     parse,
     tables::Tables,
@@ -158,13 +158,15 @@ impl Store {
 
     fn take_address(&self, name: &Name, parsed: &Parsed) -> Result<(), BindError> {
         match (&self.ports, parsed) {
-            (Some(ports), Parsed::Listener(listener)) => ports.take(name, listener.address),
+            // Datagrams have ports of their own, which are looked for when the listener opens.
+            (Some(ports), Parsed::Listener(listener)) if listener.udp.is_none() => ports.take(name, listener.address),
             _ => Ok(()),
         }
     }
 
     fn has_address(&self, listener: &Name) -> bool {
-        let Some((ports, listener)) = self.ports.as_ref().zip(self.listeners.get(listener)) else { return true };
+        let listener = self.listeners.get(listener).filter(|listener| listener.udp.is_none());
+        let Some((ports, listener)) = self.ports.as_ref().zip(listener) else { return true };
         ports.take(&listener.name, listener.address).is_ok()
     }
 
@@ -258,6 +260,7 @@ impl Store {
                 self.answered.insert((TypeUrl::Secret, name.clone()));
                 self.publish_waiting(name);
             }
+            Parsed::Proxy(proxy) => drop(self.next.proxies.insert(name.clone(), Arc::new(proxy))),
             Parsed::Extension(step) => drop(self.next.extensions.insert(name.clone(), step)),
             Parsed::Listener(listener) => drop(self.listeners.insert(name.clone(), Arc::new(listener))),
             Parsed::Routes(table, by_vhds) => self.tables.set_table(name, table, by_vhds, &mut self.next.tables),
@@ -290,7 +293,10 @@ impl Store {
                 self.answered.insert((TypeUrl::Secret, name.clone()));
                 self.publish_waiting(name);
             }
-            TypeUrl::Extension => drop(self.next.extensions.remove(name)),
+            TypeUrl::Extension => {
+                self.next.extensions.remove(name);
+                self.next.proxies.remove(name);
+            }
             TypeUrl::Listener => {
                 if let Some(ports) = &self.ports {
                     ports.release(name);
@@ -372,7 +378,7 @@ impl Store {
     fn missing(&self, listener: &Listener) -> Vec<String> {
         let mut missing = Vec::new();
         for chain in listener.chains.iter().chain(&listener.default_chain) {
-            if let RoutesFrom::Named(name) = &chain.http.routes {
+            if let Some(RoutesFrom::Named(name)) = chain.http().map(|http| &http.routes) {
                 match self.next.tables.contains_key(name) {
                     false => missing.push(format!("route table {name}")),
                     true if self.tables.is_by_vhds(name) && !self.heard.contains(&TypeUrl::VirtualHost) => {
@@ -381,13 +387,10 @@ impl Store {
                     true => {}
                 }
             }
-            for filter in &chain.http.filters {
-                if let HttpFilter::Named(name) = filter
-                    && !self.next.extensions.contains_key(name)
-                {
-                    missing.push(format!("policy {name}"));
-                }
-            }
+            let policies = chain.policies().filter(|name| !self.next.extensions.contains_key(*name));
+            missing.extend(policies.map(|name| format!("policy {name}")));
+            let proxy = chain.proxy().filter(|name| !self.next.proxies.contains_key(*name));
+            missing.extend(proxy.map(|name| format!("proxy {name}")));
         }
         for name in secrets(listener).filter(|name| !self.next.secrets.contains_key(*name)) {
             missing.push(format!("certificate {name}"));
@@ -404,17 +407,13 @@ impl Store {
             }
             TypeUrl::Listener => {
                 let chains = || self.all_listeners().flat_map(|one| one.chains.iter().chain(&one.default_chain));
-                let tables = chains().filter_map(|chain| match &chain.http.routes {
+                let tables = chains().filter_map(|chain| match &chain.http()?.routes {
                     RoutesFrom::Named(name) => Some(name.clone()),
                     RoutesFrom::Inline(_) => None,
                 });
                 interests.names(TypeUrl::Route, tables);
-                let filters = chains().flat_map(|chain| &chain.http.filters);
-                let named = filters.filter_map(|filter| match filter {
-                    HttpFilter::Named(name) => Some(name.clone()),
-                    _ => None,
-                });
-                interests.names(TypeUrl::Extension, named);
+                let filters = chains().flat_map(|chain| chain.policies().chain(chain.proxy()));
+                interests.names(TypeUrl::Extension, filters.cloned());
                 interests.names(TypeUrl::Secret, self.wanted_secrets());
             }
             TypeUrl::Route if self.tables.any_by_vhds() => drop(interests.wildcard(TypeUrl::VirtualHost)),

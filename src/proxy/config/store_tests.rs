@@ -269,7 +269,8 @@ fn what_a_listener_in_force_names_can_go_without_opening_it() {
     story.start();
     story.lose(TypeUrl::Extension, "deny");
     let config = story.shared.load();
-    let HttpFilter::Named(name) = &config.listeners["l"].chains[0].http.filters[0] else { panic!("a named filter") };
+    let http = config.listeners["l"].chains[0].http().unwrap();
+    let crate::config::HttpFilter::Named(name) = &http.filters[0] else { panic!("a named filter") };
     // Which denies: `serve::filters`.
     assert!(config.extensions.get(name).is_none());
 }

@@ -84,6 +84,29 @@ impl Io {
         poll_fn(|cx| self.poll_read(cx, buffer)).await
     }
 
+    /// Reads into a buffer of another kind; nothing is the end.
+    pub(crate) fn poll_read_into(&self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_read(cx, into)
+    }
+
+    /// Writes what can be written.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().poll_write(cx, &[IoSlice::new(bytes)])
+    }
+
+    /// Sends what TLS holds back.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_flush(cx)
+    }
+
+    /// Tells the other end that nothing more will come.
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.0.borrow_mut() {
+            Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
     /// Writes both parts whole and flushes.
     pub(crate) async fn write_all(&self, first: &[u8], second: &[u8], third: &[u8]) -> io::Result<()> {
         let total = first.len() + second.len() + third.len();
@@ -124,11 +147,7 @@ impl Io {
 
     /// Tells the other end that nothing more will come.
     pub(crate) async fn shutdown(&self) -> io::Result<()> {
-        poll_fn(|cx| match &mut *self.0.borrow_mut() {
-            Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        })
-        .await
+        poll_fn(|cx| self.poll_shutdown(cx)).await
     }
 
     /// Breaks the connection at once: the other end sees a reset where the system can.

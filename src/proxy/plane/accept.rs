@@ -1,11 +1,12 @@
 //! Accept and identify: from a socket to a connection with its filter chain.
 
 use crate::{
-    config::{Config, FilterChain, Listener, Name, Transport},
+    config::{Config, FilterChain, HttpManager, Listener, Name, Serves, StreamChain, Transport},
     head::Conn,
     io::Io,
     serve::{Link, serve},
-    tls::peer_certificate,
+    stream,
+    tls::{LONGEST_HELLO, peer_certificate, server_name},
     worker::Worker,
 };
 use rustls::server::Acceptor;
@@ -21,6 +22,15 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 
 /// The first byte of a TLS connection: a record with a handshake message.
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How soon the rest of a ClientHello is looked for.
+const REST_OF_HELLO: Duration = Duration::from_millis(5);
+
+/// A connection with what serves it.
+enum Identified {
+    Http(Box<Link>, Io),
+    Stream(Box<Conn>, Arc<StreamChain>, Io),
+}
 
 /// Accepts connections for a listener until the task is aborted.
 pub(super) async fn accept(worker: Rc<Worker>, name: Name, socket: TcpListener) {
@@ -50,7 +60,7 @@ async fn connection(worker: Rc<Worker>, name: Name, stream: TcpStream, peer: Soc
             // The common case of cleartext HTTP: nothing is to be found out.
             Some(chain) if !listener.inspects() && chain.tls.is_none() => {
                 let conn = Conn { peer, local, tls: None, sni: None, certificate: None };
-                Some((link(listener, conn, chain, &config), Io::from(stream)))
+                Some(identified(listener, conn, chain, &config, Io::from(stream)))
             }
             _ => {
                 let limit = listener.inspect_timeout.unwrap_or(HANDSHAKE);
@@ -60,8 +70,11 @@ async fn connection(worker: Rc<Worker>, name: Name, stream: TcpStream, peer: Soc
             }
         }
     };
-    if let Some((link, io)) = identified {
-        serve(worker, link, io).await;
+    match identified {
+        None => {}
+        Some(Identified::Http(link, io)) => serve(worker, *link, io).await,
+        // Boxed: connections of HTTP don't pay for it.
+        Some(Identified::Stream(conn, chain, io)) => Box::pin(stream::serve(worker, *conn, chain, io)).await,
     }
 }
 
@@ -73,7 +86,7 @@ async fn identify(
     stream: TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
-) -> Option<(Link, Io)> {
+) -> Option<Identified> {
     let mut first = [0];
     if stream.peek(&mut first).await.ok()? == 0 {
         return None;
@@ -81,7 +94,15 @@ async fn identify(
     if first[0] != TLS_HANDSHAKE {
         let chain = listener.chain(None, Transport::Plain).filter(|chain| chain.tls.is_none())?.clone();
         let conn = Conn { peer, local, tls: None, sni: None, certificate: None };
-        return Some((link(listener, conn, &chain, config), Io::from(stream)));
+        return Some(identified(listener, conn, &chain, config, Io::from(stream)));
+    }
+    if listener.passes_tls() {
+        let sni: Option<Arc<str>> = peek_name(&stream).await?.map(Arc::from);
+        let chain = listener.chain(sni.as_deref(), Transport::Tls)?;
+        if chain.tls.is_none() {
+            let conn = Conn { peer, local, tls: None, sni, certificate: None };
+            return Some(identified(listener, conn, chain, config, Io::from(stream)));
+        }
     }
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
     let hello = start.client_hello();
@@ -99,12 +120,35 @@ async fn identify(
         _ => "TLSv1.3",
     };
     let conn = Conn { peer, local, tls: Some(version), sni, certificate };
-    Some((link(listener, conn, &chain, config), Io::from(TlsStream::from(stream))))
+    Some(identified(listener, conn, &chain, config, Io::from(TlsStream::from(stream))))
 }
 
-fn link(listener: &Listener, conn: Conn, chain: &Arc<FilterChain>, config: &Config) -> Link {
+/// The server name that the client asks for, left where it is for the backend to read.
+async fn peek_name(stream: &TcpStream) -> Option<Option<String>> {
+    let mut bytes = vec![0; 2048];
+    loop {
+        let count = stream.peek(&mut bytes).await.ok().filter(|count| *count > 0)?;
+        match server_name(&bytes[..count]) {
+            Ok(Some(name)) => return Some(name),
+            Ok(None) if count == bytes.len() && count < LONGEST_HELLO => bytes.resize(LONGEST_HELLO, 0),
+            // What was peeked at stays readable, so that there is nothing to wait for but time.
+            Ok(None) => tokio::time::sleep(REST_OF_HELLO).await,
+            Err(_) => return None,
+        }
+    }
+}
+
+fn identified(listener: &Listener, conn: Conn, chain: &Arc<FilterChain>, config: &Config, io: Io) -> Identified {
+    match &chain.serves {
+        Serves::Http(http) => Identified::Http(Box::new(link(listener, conn, chain, http, config)), io),
+        Serves::Stream(stream) => Identified::Stream(Box::new(conn), stream.clone(), io),
+    }
+}
+
+fn link(listener: &Listener, conn: Conn, chain: &Arc<FilterChain>, http: &Arc<HttpManager>, config: &Config) -> Link {
     let peer = conn.peer.ip().to_string().into();
-    Link { conn, peer, listener: listener.name.clone(), chain: chain.clone(), seen: Cell::new(config.generation) }
+    let (listener, seen) = (listener.name.clone(), Cell::new(config.generation));
+    Link { conn, peer, listener, chain: chain.clone(), http: http.clone(), seen }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
 };
 
 /// An address that can't be listened on.
@@ -51,6 +51,29 @@ impl Bound {
         let listen = |socket: Socket| socket.listen(BACKLOG).map(|()| socket.into());
         sockets.into_iter().map(listen).collect::<io::Result<_>>().map_err(|error| BindError { address, error })
     }
+}
+
+/// So many sockets for datagrams on that address, and the address with its real port. The system gives all datagrams of
+/// one client to the same socket.
+pub(super) fn datagrams(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<UdpSocket>), BindError> {
+    let sockets = || {
+        drop(open_datagrams(address, false)?);
+        let first = open_datagrams(address, true)?;
+        let address = first.local_addr()?;
+        let mut sockets = vec![first];
+        for _ in 1..count {
+            sockets.push(open_datagrams(address, true)?);
+        }
+        Ok((address, sockets))
+    };
+    sockets().map_err(|error| BindError { address, error })
+}
+
+fn open_datagrams(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {

@@ -96,12 +96,20 @@ impl Plane {
     }
 
     fn open(&mut self, listener: &Listener) -> Result<(), BindError> {
-        let bound = self.ports.open(&listener.name, listener.address)?;
-        let address = bound.address;
-        let sockets = bound.listen().inspect_err(|_| self.ports.closed(&listener.name))?;
-        for (worker, socket) in self.workers.iter().zip(sockets) {
-            worker.send(Command::Open(listener.name.clone(), socket));
-        }
+        let name = &listener.name;
+        let address = if listener.udp.is_some() {
+            let (address, sockets) = bind::datagrams(listener.address, self.workers.len())?;
+            let commands = sockets.into_iter().map(|socket| Command::OpenDatagrams(name.clone(), socket));
+            self.workers.iter().zip(commands).for_each(|(worker, command)| worker.send(command));
+            address
+        } else {
+            let bound = self.ports.open(name, listener.address)?;
+            let address = bound.address;
+            let sockets = bound.listen().inspect_err(|_| self.ports.closed(name))?;
+            let commands = sockets.into_iter().map(|socket| Command::Open(name.clone(), socket));
+            self.workers.iter().zip(commands).for_each(|(worker, command)| worker.send(command));
+            address
+        };
         self.bound.insert(listener.name.clone(), Bound { wanted: listener.address, address });
         Ok(())
     }

@@ -3,11 +3,17 @@
 use super::{Observers, accept::accept};
 use crate::{
     config::Name,
+    stream::serve_datagrams,
     worker::{Outer, Worker, waited},
 };
 use base::tasks::Tasks;
 use rustc_hash::FxHashMap;
-use std::{io, net::TcpListener, rc::Rc, time::Duration};
+use std::{
+    io,
+    net::{TcpListener, UdpSocket},
+    rc::Rc,
+    time::Duration,
+};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
@@ -18,6 +24,8 @@ use tokio::{
 pub(super) enum Command {
     /// Accept on this socket for the listener of that name.
     Open(Name, TcpListener),
+    /// Serve the datagrams on this socket for the listener of that name.
+    OpenDatagrams(Name, UdpSocket),
     /// Accept no more for that listener.
     Close(Name),
     /// Accept no more at all, and end within that time.
@@ -93,6 +101,16 @@ async fn run(
             Command::Open(name, socket) => match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let task = tasks.spawn_local("listener", |_| accept(worker.clone(), name.clone(), socket));
+                    if let Some(old) = listeners.insert(name, task) {
+                        old.abort();
+                    }
+                }
+                Err(error) => tracing::error!(listener = %name, %error, "a worker can't use a socket"),
+            },
+            Command::OpenDatagrams(name, socket) => match tokio::net::UdpSocket::from_std(socket) {
+                Ok(socket) => {
+                    let serve = serve_datagrams(worker.clone(), name.clone(), socket);
+                    let task = tasks.spawn_local("datagrams", |_| serve);
                     if let Some(old) = listeners.insert(name, task) {
                         old.abort();
                     }

@@ -102,7 +102,7 @@ impl Notes {
         }
         answer.canonical = Some((head.host().into(), head.path().into()));
         let request = Request::from(head);
-        let Some(table) = config.table(&link.chain.http.routes) else { return };
+        let Some(table) = config.table(&link.http.routes) else { return };
         match table.select(&request) {
             Some(selected) => {
                 answer.virtual_host = Some(selected.host.name.to_string());

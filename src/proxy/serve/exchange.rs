@@ -92,7 +92,7 @@ async fn answer<'c>(
     source: &mut Source<'_>,
     responder: &mut Responder<'_>,
 ) -> End {
-    let http = &link.chain.http;
+    let http = &link.http;
     prepare::request(x.head, link, x.worker, x.upgrade);
     if !underscores_allowed(http.underscores, x.head.fields_mut()) {
         trace.flags.set(Flag::DownstreamProtocolError);

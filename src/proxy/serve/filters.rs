@@ -27,7 +27,7 @@ pub(super) async fn run(
     responder: &mut Responder<'_>,
 ) -> Option<End> {
     let of_route = route.and_then(|route| route.steps.as_deref());
-    for filter in &link.chain.http.filters {
+    for filter in &link.http.filters {
         let steps = match filter {
             HttpFilter::Inline(step) => std::slice::from_ref(step),
             HttpFilter::Named(name) => match config.extensions.get(name) {

@@ -83,7 +83,7 @@ pub(super) async fn forward<'c>(
 /// Whether a change of protocol may go on. One to h2c is not a change that we offer: the request is answered as it is.
 fn allows_upgrade(x: &mut Exchange<'_>, to: &Forward) -> bool {
     if h1::upgrades_to(x.head, "websocket") {
-        return to.websocket.unwrap_or(x.link.chain.http.websocket);
+        return to.websocket.unwrap_or(x.link.http.websocket);
     }
     let ignored = h1::upgrades_to(x.head, "h2c");
     if ignored {
@@ -105,7 +105,7 @@ fn edit(
     edit_request(table, selected, weighted, x.head.fields_mut());
     if let Some(rewrite) = &to.path {
         let target = rewrite_path(rewrite, &selected.route.matches, x.head.path(), x.head.query());
-        if !x.link.chain.http.suppress_envoy_headers {
+        if !x.link.http.suppress_envoy_headers {
             let original = x.head.target().to_owned();
             x.head.fields_mut().set("x-envoy-original-path", original.as_bytes());
         }

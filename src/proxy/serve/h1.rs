@@ -68,7 +68,7 @@ async fn is_preface(io: &Io, link: &Link, alarm: &Alarm, scratch: &mut Scratch) 
         if data[..length] != PREFACE[..length] || length == PREFACE.len() {
             return length == PREFACE.len() && data.starts_with(PREFACE);
         }
-        let http = &link.chain.http;
+        let http = &link.http;
         alarm.set(http.request_headers_timeout.or(http.idle_timeout).map(|timeout| now() + timeout));
         match alarm.guard(io.read(&mut scratch.input)).await {
             Ok(Ok(1..)) => {}
@@ -80,7 +80,7 @@ async fn is_preface(io: &Io, link: &Link, alarm: &Alarm, scratch: &mut Scratch) 
 
 /// Waits for the first bytes of a request. The connection holds no buffer meanwhile.
 async fn idle(worker: &Worker, link: &Link, io: &Io, alarm: &Alarm) -> Option<Box<Scratch>> {
-    let deadline = link.chain.http.idle_timeout.map(|idle| now() + idle);
+    let deadline = link.http.idle_timeout.map(|idle| now() + idle);
     // Whoever is idle is woken when a listener goes, whether it is its own or not.
     while !worker.is_draining() && deadline.is_none_or(|deadline| now() < deadline) {
         alarm.set_idle(deadline);
@@ -113,7 +113,7 @@ async fn first_bytes(worker: &Worker, io: &Io) -> Option<Box<Scratch>> {
 
 /// Reads one request and answers it.
 async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scratch: &mut Scratch) -> Next {
-    let http = &link.chain.http;
+    let http = &link.http;
     let started = now();
     let limits = Limits {
         bytes: http.max_request_headers_bytes,

@@ -30,7 +30,7 @@ const MOST_WAITING: usize = 256 << 10;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(worker: Rc<Worker>, link: Link, io: Prefixed) {
-    let http = &link.chain.http;
+    let http = &link.http;
     let alarm = worker.timer.alarm();
     alarm.set(http.request_headers_timeout.or(http.idle_timeout).map(|timeout| now() + timeout));
     let handshake = Builder::new()
@@ -55,7 +55,7 @@ async fn streams(worker: &Rc<Worker>, link: Rc<Link>, alarm: &Alarm, mut connect
             connection.graceful_shutdown();
             leaving = true;
         }
-        let idle = link.chain.http.idle_timeout.map(|idle| now() + idle);
+        let idle = link.http.idle_timeout.map(|idle| now() + idle);
         // Every connection counts as idle for a drain: it is told to leave, and ends with its last stream.
         if leaving {
             alarm.set(idle)
@@ -91,7 +91,7 @@ async fn stream(worker: &Rc<Worker>, link: &Link, request: Request<RecvStream>, 
     let alarm = worker.timer.alarm();
     let mut scratch = worker.lend();
     let (parts, body) = request.into_parts();
-    let read = h2_heads::read_request(&parts, &link.chain.http, &mut scratch.head);
+    let read = h2_heads::read_request(&parts, &link.http, &mut scratch.head);
     let mut source = Source::h2(body, *read.as_ref().unwrap_or(&None));
     let to_head = scratch.head.method() == "HEAD";
     let mut responder = Responder::H2 { respond, to_head, started: false };

@@ -19,7 +19,7 @@ mod trace;
 mod tunnel;
 
 use crate::{
-    config::{Codec, FilterChain, Name},
+    config::{Codec, FilterChain, HttpManager, Name},
     head::Conn,
     io::{Io, Prefixed},
     worker::Worker,
@@ -36,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) listener: Name,
     /// What serves it.
     pub(crate) chain: Arc<FilterChain>,
+    /// How it reads and answers requests.
+    pub(crate) http: Arc<HttpManager>,
     /// The configuration in which the chain was last seen.
     pub(crate) seen: Cell<u64>,
 }
@@ -65,7 +67,7 @@ impl Link {
 
 /// Serves a connection to its end: HTTP/2 if TLS negotiated it or the client starts with its preface, else HTTP/1.
 pub(crate) async fn serve(worker: Rc<Worker>, link: Link, io: Io) {
-    let codec = link.chain.http.codec;
+    let codec = link.http.codec;
     let io = if codec == Codec::Http2 || (codec == Codec::Auto && io.is_alpn(b"h2")) {
         Some((io, None))
     } else {

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 /// Prepares a request for policies and routes: hop-by-hop fields go, what strangers may not say goes, and what we know
 /// of the client is written.
 pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bool) {
-    let http = &link.chain.http;
+    let http = &link.http;
     let fields = head.fields_mut();
     strip_hop_by_hop(fields, upgrade, |known| match known {
         // 100 Continue is our own affair with the client.
@@ -46,7 +46,7 @@ pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bo
 
 /// Prepares a response for the client.
 pub(super) fn response(reply: &mut Reply, link: &Link, worker: &Worker) {
-    let http = &link.chain.http;
+    let http = &link.http;
     match &http.server {
         ServerHeader::PassThrough => {}
         ServerHeader::IfAbsent(_) if reply.fields.get_known(Known::Server).is_some() => {}

@@ -139,8 +139,8 @@ enum Left {
 
 impl<'p, 'c> Talk<'p, 'c> {
     pub(super) fn new(x: &Exchange<'_>, plan: &'p Plan<'c>) -> Self {
-        let idle = plan.to.idle_timeout.or(x.link.chain.http.stream_idle_timeout).filter(|idle| !idle.is_zero());
-        let arrival = x.link.chain.http.request_timeout.map(|timeout| x.started + timeout);
+        let idle = plan.to.idle_timeout.or(x.link.http.stream_idle_timeout).filter(|idle| !idle.is_zero());
+        let arrival = x.link.http.request_timeout.map(|timeout| x.started + timeout);
         let (deadline, attempt, armed) = Default::default();
         Self { plan, deadline, arrival: Cell::new(arrival), attempt, armed, idle }
     }

@@ -78,7 +78,7 @@ impl Trace<'_> {
     /// Tells the observer.
     pub(super) fn tell(&self, x: &Exchange<'_>) {
         let (head, reply): (&Head, &Reply) = (x.head, x.reply);
-        let (conn, http) = (&x.link.conn, &x.link.chain.http);
+        let (conn, http) = (&x.link.conn, &x.link.http);
         let duration = now().duration_since(self.started);
         let since_start = |at: Instant| at.duration_since(self.started);
         let rewritten = Some(head.target()).filter(|target| *target != head.sent_target());

@@ -4,10 +4,12 @@
 //! looked up at each handshake: its swap touches no listener, no settings and no connection.
 
 mod backend;
+mod hello;
 mod names;
 mod resolve;
 mod trust;
 
+pub(crate) use hello::{LONGEST as LONGEST_HELLO, server_name};
 pub(crate) use names::peer_certificate;
 
 use crate::config::{Config, Name, Secret, Shared, Tls, TlsVersion, UpstreamTls};

@@ -30,6 +30,12 @@ use tokio::time::Instant;
 pub trait Observer {
     /// A request has ended on a connection of this manager.
     fn ended(&self, http: &crate::config::HttpManager, record: &Record<'_>);
+
+    /// A connection that nobody looks into has reached a backend of that cluster.
+    fn stream_opened(&self, _cluster: Option<&str>) {}
+
+    /// Such a connection has ended, or never reached a backend.
+    fn stream_ended(&self, _logs: &[crate::config::AccessLog], _record: &Record<'_>) {}
 }
 
 /// What all workers share.

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     grant::{Grants, Referent, Referrer, permits},
-    kind::RouteKey,
-    service::ServiceShape,
+    kind::{RouteKey, RouteKind},
+    service::{ServiceShape, Transport},
     status::Fault,
 };
 use api::BackendObjectReference;
@@ -17,12 +17,12 @@ use model::{Action, Backend, Cluster, HeaderEdits, Mirror, ObjectKey, Route};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Follows the references of one route.
-pub(super) struct Resolver<'a> {
-    pub(super) view: &'a View<'a>,
-    pub(super) route: &'a RouteKey,
-    pub(super) services: Table<ObjectKey, ServiceShape>,
-    pub(super) clusters: Table<Arc<str>, Cluster>,
-    pub(super) grants: Grants,
+pub(crate) struct Resolver<'a> {
+    pub(crate) view: &'a View<'a>,
+    pub(crate) route: &'a RouteKey,
+    pub(crate) services: Table<ObjectKey, ServiceShape>,
+    pub(crate) clusters: Table<Arc<str>, Cluster>,
+    pub(crate) grants: Grants,
 }
 
 /// What a rule does once its references are followed.
@@ -100,8 +100,12 @@ impl Resolver<'_> {
         Resolved { request_headers, response_headers, mirrors, action }
     }
 
+    fn has_tls(&self, cluster: &Arc<str>) -> bool {
+        self.view.get(&self.clusters, cluster).is_some_and(|cluster| cluster.tls.is_some())
+    }
+
     /// The cluster behind a reference, or why there is none.
-    fn cluster(&self, reference: &BackendObjectReference) -> Result<Arc<str>, (&'static str, String)> {
+    pub(crate) fn cluster(&self, reference: &BackendObjectReference) -> Result<Arc<str>, (&'static str, String)> {
         if (&*reference.group, &*reference.kind) != ("", "Service") {
             let (kind, group) = (&reference.kind, &reference.group);
             return Err(("InvalidKind", format!("wanted a Service, saw a {kind} of {group:?}")));
@@ -122,16 +126,21 @@ impl Resolver<'_> {
         let Some(number) = reference.port else {
             return Err(("BackendNotFound", format!("names no port of Service {target}")));
         };
-        let Some(port) = service.port(number) else {
+        let transport = if self.route.kind == RouteKind::Udp { Transport::Udp } else { Transport::Tcp };
+        let Some(port) = service.port(number, transport) else {
             return Err(("BackendNotFound", format!("Service {target} has no port {number} in spec.ports")));
         };
         match &port.protocol {
-            Ok(_) => Ok(port.cluster.clone()),
-            Err(_) if port.wants_tls() && self.view.contains(&self.clusters, &port.cluster) => Ok(port.cluster.clone()),
-            Err(protocol) => Err((
+            _ if !self.route.kind.is_http() && port.transport == transport => Ok(port.cluster.clone()),
+            Ok(_) if self.route.kind.is_http() => Ok(port.cluster.clone()),
+            Err(_) if self.route.kind.is_http() && port.wants_tls() && self.has_tls(&port.cluster) => {
+                Ok(port.cluster.clone())
+            }
+            protocol => Err((
                 "UnsupportedProtocol",
                 format!(
-                    "port {number} of Service {target} speaks {protocol}, which {}s can't be sent to",
+                    "port {number} of Service {target} speaks {}, which {}s can't be sent to",
+                    protocol.as_ref().map_or_else(|name| &**name, |_| "TCP"),
                     self.route.kind.as_str()
                 ),
             )),

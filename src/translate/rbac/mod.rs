@@ -7,6 +7,7 @@
 mod condition;
 mod operation;
 mod source;
+mod stream;
 mod text;
 mod tree;
 
@@ -22,7 +23,7 @@ use proto::{
                 core::v3::TypedExtensionConfig,
                 rbac::v3::{Permission, Policy as EnvoyPolicy, Principal, Rbac as Rules, rbac::Action},
             },
-            extensions::filters::http::rbac::v3::Rbac,
+            extensions::filters::{http::rbac::v3::Rbac, network::rbac::v3::Rbac as StreamRbac},
         },
         google::protobuf::Any,
     },
@@ -37,6 +38,11 @@ pub(crate) const DENY: &str = "authz.deny";
 /// The name of the filter, and of the resource, that refuses what no ALLOW rule matches.
 pub(crate) const ALLOW: &str = "authz.allow";
 
+/// The same for connections that nobody looks into.
+pub(crate) const STREAM_DENY: &str = "authz.deny.stream";
+/// The same for connections that nobody looks into.
+pub(crate) const STREAM_ALLOW: &str = "authz.allow.stream";
+
 /// What the notes of AUDIT policies start with, in metadata and statistics.
 pub(crate) const AUDITED: &str = "windlass_audit_";
 /// What the notes of dry runs start with, as Istio has it.
@@ -44,7 +50,7 @@ pub(crate) const WOULD_DENY: &str = "istio_dry_run_deny_";
 /// The same of ALLOW policies.
 pub(crate) const WOULD_ALLOW: &str = "istio_dry_run_allow_";
 
-/// `Rbac.rules`
+/// `Rbac.rules`, of both filters
 const RULES: u32 = 1;
 /// `Rbac.shadow_rules`
 const SHADOW_RULES: u32 = 2;
@@ -79,6 +85,22 @@ pub(crate) fn filters(settings: &Settings, policies: &[Arc<Policy>]) -> [(&'stat
         let config = Any { type_url: <Rbac as prost::Name>::type_url(), value: filter };
         (name, Resource::encode(&TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) }))
     })
+}
+
+/// The two filters of a gateway's streams. Nothing is noted of connections.
+pub(crate) fn stream_filters(settings: &Settings, policies: &[Arc<Policy>]) -> [(&'static str, Resource); 2] {
+    [(STREAM_DENY, PolicyAction::Deny, Action::Deny), (STREAM_ALLOW, PolicyAction::Allow, Action::Allow)].map(
+        |(name, ours, theirs)| {
+            let enforced = policies.iter().filter(|policy| policy.action == ours && !policy.dry_run);
+            let mine: Vec<_> = enforced.map(|policy| stream::without_requests(policy)).collect();
+            let mut filter = StreamRbac { stat_prefix: name.to_owned(), ..Default::default() }.encode_to_vec();
+            if !mine.is_empty() {
+                field(&mut filter, RULES, &rules(settings, theirs, &mine.iter().collect::<Vec<_>>()));
+            }
+            let config = Any { type_url: <StreamRbac as prost::Name>::type_url(), value: filter };
+            (name, Resource::encode(&TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) }))
+        },
+    )
 }
 
 fn rules(settings: &Settings, action: Action, policies: &[&Policy]) -> Vec<u8> {

@@ -104,11 +104,12 @@ fn mesh(settings: Settings) -> Mesh {
     let (virtual_hosts, clusters, endpoints) =
         (engine.input("hosts"), engine.input("clusters"), engine.input("endpoints"));
     let (gateway_clusters, certificates) = (engine.input("gateway clusters"), engine.input("certificates"));
-    let policies = engine.input("policies");
+    let (policies, streams) = (engine.input("policies"), engine.input("streams"));
     let inputs = Inputs {
         gateways: *gateways,
         listeners: *listeners,
         virtual_hosts: *virtual_hosts,
+        streams: *streams,
         clusters: *clusters,
         endpoints: *endpoints,
         gateway_clusters: *gateway_clusters,

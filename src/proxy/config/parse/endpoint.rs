@@ -2,7 +2,7 @@
 
 use super::{
     at::{At, Fault, number, take},
-    listener::{host_and_port, socket_address},
+    listener::{host_and_port, socket_address_of},
 };
 use crate::config::{Endpoint, Endpoints, Health, Locality, Name};
 use proto::envoy::envoy::config::{
@@ -25,7 +25,12 @@ pub(super) fn assignment(at: &At<'_>, message: ClusterLoadAssignment) -> Result<
     let mut list = Vec::new();
     for_each(at, message, |at, endpoint, shared| {
         let (address, rest) = endpoint;
-        let address = socket_address(at, address)?;
+        // TCP or UDP: the listener knows which.
+        let protocol = match &address.address {
+            Some(core::address::Address::SocketAddress(socket)) => socket.protocol.clamp(0, 1),
+            _ => 0,
+        };
+        let address = socket_address_of(at, address, protocol)?;
         let Shared { priority, locality_weight, locality } = shared;
         let (priority, locality_weight, locality) = (*priority, *locality_weight, locality.clone());
         list.push(Endpoint { address, health: rest.0, weight: rest.1, priority, locality_weight, locality });

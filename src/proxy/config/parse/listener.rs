@@ -2,17 +2,20 @@
 
 use super::{
     at::{At, Fault, flag, number, take},
-    http, tls,
+    http, stream, tls,
 };
-use crate::config::{ChainMatch, FilterChain, Listener, Name, Transport};
-use proto::envoy::envoy::{
-    config::{
-        core::v3::{Address, ConfigSource, SocketAddress, address, config_source, socket_address},
-        listener::v3::{self as pb, filter, listener_filter},
+use crate::config::{ChainMatch, FilterChain, Listener, Name, Serves, Transport};
+use proto::envoy::{
+    envoy::{
+        config::{
+            core::v3::{Address, ConfigSource, SocketAddress, address, config_source, socket_address},
+            listener::v3::{self as pb, filter, listener_filter},
+        },
+        extensions::filters::{
+            listener::tls_inspector::v3::TlsInspector, network::http_connection_manager::v3::HttpConnectionManager,
+        },
     },
-    extensions::filters::{
-        listener::tls_inspector::v3::TlsInspector, network::http_connection_manager::v3::HttpConnectionManager,
-    },
+    google::protobuf::Any,
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -39,6 +42,13 @@ pub(super) fn listener(at: &At<'_>, name: &Name, message: pb::Listener) -> Resul
         additional_addresses, fcds_config, filter_chain_matcher, use_original_dst, deprecated_v1, transparent,
         freebind, socket_options, udp_listener_config, api_listener, access_log, listener_specifier,
     });
+    if let Some((address, true)) = address.as_ref().map(|address| (address, is_udp(address))) {
+        let address = socket_address_of(&at.field("address"), address.clone(), PROTOCOL_UDP)?;
+        if !filter_chains.is_empty() || default_filter_chain.is_some() {
+            return at.field("filter_chains").fail("wanted none with datagrams");
+        }
+        return datagrams(at, name, address, listener_filters);
+    }
     if flag(bind_to_port) == Some(false) {
         return at.field("bind_to_port").fail("this proxy only has listeners with a socket");
     }
@@ -81,6 +91,34 @@ pub(super) fn listener(at: &At<'_>, name: &Name, message: pb::Listener) -> Resul
     Ok(listener)
 }
 
+/// The number of UDP in an address.
+const PROTOCOL_UDP: i32 = 1;
+
+fn is_udp(address: &Address) -> bool {
+    matches!(&address.address, Some(address::Address::SocketAddress(socket)) if socket.protocol == PROTOCOL_UDP)
+}
+
+fn datagrams(
+    at: &At<'_>,
+    name: &Name,
+    address: SocketAddr,
+    filters: Vec<pb::ListenerFilter>,
+) -> Result<Listener, Fault> {
+    let at = at.field("listener_filters");
+    let Ok([filter]) = <[pb::ListenerFilter; 1]>::try_from(filters) else {
+        return at.fail("wanted one filter, the UDP proxy");
+    };
+    let at = at.index(0);
+    take!(at, filter => pb::ListenerFilter { config_type } moot { name } refuse { filter_disabled });
+    let at = at.field("typed_config");
+    match config_type {
+        Some(listener_filter::ConfigType::TypedConfig(any)) => {
+            Ok(Listener::datagrams(name.clone(), address, stream::udp(&at, &any)?))
+        }
+        _ => at.fail("wanted the UDP proxy"),
+    }
+}
+
 /// Whether the first bytes of a connection are looked at. Only the TLS inspector is known.
 fn inspectors(at: &At<'_>, filters: Vec<pb::ListenerFilter>) -> Result<bool, Fault> {
     let at_filters = at.field("listener_filters");
@@ -114,17 +152,20 @@ fn filter_chain(at: &At<'_>, name: &str, chain: pb::FilterChain) -> Result<Filte
         Some(socket) => tls::downstream(&at.field("transport_socket"), socket)?,
     };
     let at_filters = at.field("filters");
-    let Ok([manager]) = <[pb::Filter; 1]>::try_from(filters) else {
-        return at_filters.fail("wanted one filter, the HTTP connection manager");
+    let serves = match &*filters {
+        [pb::Filter { config_type: Some(filter::ConfigType::TypedConfig(any)), .. }] if is_manager(any) => {
+            let at = at_filters.index(0);
+            let at = at.field("typed_config");
+            let manager: HttpConnectionManager = at.unpack(any)?;
+            Serves::Http(Arc::new(http::manager(&at, manager)?))
+        }
+        _ => Serves::Stream(Arc::new(stream::chain(&at_filters, filters)?)),
     };
-    let at = at_filters.index(0);
-    take!(at, manager => pb::Filter { config_type } moot { name } refuse {});
-    let at = at.field("typed_config");
-    let Some(filter::ConfigType::TypedConfig(any)) = config_type else {
-        return at.fail("wanted an HTTP connection manager");
-    };
-    let manager: HttpConnectionManager = at.unpack(&any)?;
-    Ok(FilterChain { name: at.name(name), matches, tls, http: http::manager(&at, manager)? })
+    Ok(FilterChain { name: at.name(name), matches, tls, serves })
+}
+
+fn is_manager(any: &Any) -> bool {
+    any.type_url == <HttpConnectionManager as prost::Name>::type_url()
 }
 
 fn chain_match(at: &At<'_>, message: pb::FilterChainMatch) -> Result<ChainMatch, Fault> {
@@ -151,7 +192,12 @@ fn chain_match(at: &At<'_>, message: pb::FilterChainMatch) -> Result<ChainMatch,
 
 /// An IP address with a port, TCP.
 pub(super) fn socket_address(at: &At<'_>, address: Address) -> Result<SocketAddr, Fault> {
-    let (host, port) = host_and_port(at, address)?;
+    socket_address_of(at, address, 0)
+}
+
+/// An IP address with a port, of a protocol as its number in Envoy.
+pub(super) fn socket_address_of(at: &At<'_>, address: Address, protocol: i32) -> Result<SocketAddr, Fault> {
+    let (host, port) = host_and_port_of(at, address, protocol)?;
     match host.parse() {
         Ok(ip) => Ok(SocketAddr::new(ip, port)),
         Err(_) => at.field("socket_address").field("address").fail(format!("wanted an IP address, saw {host:?}")),
@@ -160,6 +206,10 @@ pub(super) fn socket_address(at: &At<'_>, address: Address) -> Result<SocketAddr
 
 /// A host with a port, TCP.
 pub(super) fn host_and_port(at: &At<'_>, address: Address) -> Result<(String, u16), Fault> {
+    host_and_port_of(at, address, 0)
+}
+
+fn host_and_port_of(at: &At<'_>, address: Address, wanted: i32) -> Result<(String, u16), Fault> {
     let Some(address::Address::SocketAddress(socket)) = address.address else {
         return at.fail("wanted a socket_address");
     };
@@ -168,8 +218,8 @@ pub(super) fn host_and_port(at: &At<'_>, address: Address) -> Result<(String, u1
         refuse { resolver_name, network_namespace_filepath });
     // A listener on `::` takes IPv4 too if asked; whether it does is the socket's business.
     let _ = ipv4_compat;
-    if protocol != 0 {
-        return at.field("protocol").fail("wanted TCP");
+    if protocol != wanted {
+        return at.field("protocol").fail(if wanted == 0 { "wanted TCP" } else { "wanted UDP" });
     }
     match port_specifier {
         Some(socket_address::PortSpecifier::PortValue(port)) => match u16::try_from(port) {

@@ -23,13 +23,15 @@ mod rbac;
 mod re2;
 mod route;
 mod secret;
+mod stream;
 mod tls;
 
 pub use at::Fault;
 pub use intern::Context;
 
-use super::{ClusterSpec, Endpoints, Listener, Name, RouteTable, Secret, Step, VirtualHost};
+use super::{ClusterSpec, Endpoints, Listener, Name, RouteTable, Secret, Step, TcpProxy, VirtualHost};
 use at::{At, decode};
+use pb::extensions::filters::network::{rbac::v3::Rbac as RbacFilter, tcp_proxy::v3::TcpProxy as TcpProxyFilter};
 use proto::{TypeUrl, envoy::envoy as pb};
 use std::sync::Arc;
 
@@ -43,8 +45,10 @@ pub enum Parsed {
     Secret(Secret),
     /// LDS.
     Listener(Listener),
-    /// ECDS.
+    /// ECDS: a step on requests, or a policy on connections.
     Extension(Step),
+    /// ECDS: where the connections of a stream go.
+    Proxy(TcpProxy),
     /// RDS; its virtual hosts come by VHDS if the flag is set.
     Routes(RouteTable, bool),
     /// VHDS.
@@ -74,7 +78,14 @@ pub fn parse(context: &Context, type_url: TypeUrl, name: &Name, body: &[u8]) -> 
             let extension: pb::config::core::v3::TypedExtensionConfig = decode(at, body)?;
             at.same_name(name, &extension.name)?;
             let at = at.field("typed_config");
-            Parsed::Extension(filter::step(&at, at.want("typed_config", extension.typed_config)?)?)
+            let any = at.want("typed_config", extension.typed_config)?;
+            match &*any.type_url {
+                url if url == stream::url::<TcpProxyFilter>() => Parsed::Proxy(stream::proxy(&at, &any)?),
+                url if url == stream::url::<RbacFilter>() => {
+                    Parsed::Extension(Step::Rbac(Arc::new(rbac::network_filter(&at, &any)?)))
+                }
+                _ => Parsed::Extension(filter::step(&at, any)?),
+            }
         }
         TypeUrl::Route => {
             let (table, vhds) = route::table(at, name, decode(at, body)?)?;

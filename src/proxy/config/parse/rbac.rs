@@ -13,7 +13,8 @@ use proto::envoy::{
             rbac::v3::{self as pb, MetadataSource, permission, principal, rbac::Action},
         },
         extensions::{
-            filters::http::rbac::v3::Rbac as Filter, path::r#match::uri_template::v3::UriTemplateMatchConfig,
+            filters::{http::rbac::v3::Rbac as Filter, network::rbac::v3::Rbac as NetworkFilter},
+            path::r#match::uri_template::v3::UriTemplateMatchConfig,
         },
         r#type::matcher::v3::{PathMatcher, path_matcher},
     },
@@ -22,6 +23,17 @@ use proto::envoy::{
 
 /// Depth of nested permissions: protobuf's own limit is higher than a stack's.
 const DEEPEST: u32 = 32;
+
+/// The network filter: the same rules for a connection.
+pub(super) fn network_filter(at: &At<'_>, any: &Any) -> Result<Rbac, Fault> {
+    let filter: NetworkFilter = at.unpack(any)?;
+    // When it is asked makes no difference here: once, before anything is passed on.
+    take!(at, filter => NetworkFilter { rules }
+        moot { stat_prefix, shadow_rules, shadow_matcher, shadow_rules_stat_prefix, enforcement_type, delay_deny }
+        refuse { matcher });
+    let rules = rules.map(|rules| self::rules(&at.field("rules"), rules)).transpose()?;
+    Ok(Rbac { rules, shadow: None })
+}
 
 pub(super) fn filter(at: &At<'_>, any: &Any) -> Result<Rbac, Fault> {
     let filter: Filter = at.unpack(any)?;

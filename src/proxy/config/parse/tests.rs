@@ -193,7 +193,7 @@ fn listeners() {
             |_, chain, _| {
                 chain.filters = vec![lds::Filter::default(), lds::Filter::default()];
             },
-            "filter_chains[0].filters: wanted one filter".into(),
+            "filter_chains[0].filters[0]: filter \"\" has no configuration".into(),
         ),
         (
             |_, chain, _| {

@@ -127,7 +127,7 @@ async fn body(
         return Err(400);
     }
     let kept = Kept::wrap(source, wanted.most);
-    x.alarm.set(Some(now() + x.link.chain.http.stream_idle_timeout.unwrap_or(PATIENCE)));
+    x.alarm.set(Some(now() + x.link.http.stream_idle_timeout.unwrap_or(PATIENCE)));
     let read: Result<Result<(), SourceError>, _> = x.alarm.guard(kept.read(wanted.most)).await;
     match read {
         Err(_) => return Err(408),

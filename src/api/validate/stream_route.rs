@@ -1,0 +1,33 @@
+//! TCPRoute, TLSRoute and UDPRoute.
+
+use super::{
+    Check,
+    http_route::{backend_reference, parents},
+    name,
+};
+use crate::{StreamRouteRule, StreamRouteSpec, TlsRouteSpec};
+
+pub fn route(check: &mut Check, spec: &StreamRouteSpec) {
+    check.field("spec", |check| {
+        parents(check, &spec.parent_refs);
+        check.each("rules", &spec.rules, 1..=1, rule);
+    });
+}
+
+pub fn tls_route(check: &mut Check, spec: &TlsRouteSpec) {
+    check.field("spec", |check| {
+        parents(check, &spec.parent_refs);
+        check.each("hostnames", &spec.hostnames, 1..=1024, |check, host| check.value(host, &name::HOSTNAME));
+        check.each("rules", &spec.rules, 1..=1, rule);
+    });
+}
+
+fn rule(check: &mut Check, rule: &StreamRouteRule) {
+    check.maybe("name", rule.name.as_deref(), &name::DNS_SUBDOMAIN);
+    check.each("backendRefs", &rule.backend_refs, 1..=16, |check, backend| {
+        backend_reference(check, &backend.backend);
+        check.field("weight", |check| {
+            check.hold(backend.weight <= 1_000_000, format!("wanted 0 to 1000000, saw {}", backend.weight));
+        });
+    });
+}
