@@ -1,7 +1,7 @@
 //! What one scope's clients should have: immutable, shared, equal parts of successive snapshots shared.
 
 use bytes::Bytes;
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use proto::{Resource, TypeUrl};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -71,10 +71,15 @@ impl PartialEq for Slot {
 /// The resources of one type, by name.
 pub(crate) type Table = OrdMap<Arc<str>, Slot>;
 
+/// Names of one type. Sets that were made of each other share what they have in common.
+pub(crate) type Names = OrdSet<Arc<str>>;
+
 /// The table of one type, and its encoded forms while somebody is sending them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Published {
     pub(crate) table: Table,
+    /// The keys of the table, for streams that ask for each of them.
+    pub(crate) names: Names,
     /// The last generation that changed the table.
     pub(crate) newest: u64,
     forms: Arc<Forms>,
@@ -110,9 +115,15 @@ impl Published {
     /// Makes one change of a generation; says whether it is one.
     pub(crate) fn set(&mut self, generation: u64, name: Arc<str>, to: Option<Resource>) -> bool {
         let changed = match to {
-            None => self.table.remove(&name).is_some(),
+            None => {
+                self.names.remove(&name);
+                self.table.remove(&name).is_some()
+            }
             Some(resource) if self.version(&name) == Some(resource.version) => false,
             Some(resource) => {
+                if !self.table.contains_key(&name) {
+                    self.names.insert(name.clone());
+                }
                 self.table.insert(name.clone(), Slot::Known(Arc::new(Entry { name, resource, generation })));
                 true
             }

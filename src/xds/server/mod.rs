@@ -3,6 +3,7 @@
 mod clients;
 mod limits;
 mod metrics;
+mod requests;
 mod stream;
 
 pub use clients::{Client, TypeState};

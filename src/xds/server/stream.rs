@@ -1,7 +1,7 @@
 //! One stream: the state machine with its connection on one side and the publisher on the other.
 
 use super::clients::{Client, lock};
-use super::{PeerIdentity, Shared, limits::is_on};
+use super::{PeerIdentity, Shared, limits::is_on, requests::Requests};
 use crate::publisher::{Feed, View};
 use crate::subscription::{Flavor, Note, Refusal, Refused, Response, Subscription};
 use crate::{Feedback, Outcome, wire};
@@ -16,9 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 use std::{convert::Infallible, future::Future, pin::Pin};
 use tokio::time::{Sleep, sleep};
-use tokio_stream::Stream as _;
-use tonic::{Code, Status, Streaming, body::Body};
-use tonic_prost::ProstDecoder;
+use tonic::{Code, Status, body::Body};
 
 /// How long a stream waits for what may never come: see [`Subscription::expecting`].
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,10 +85,9 @@ async fn try_open<R: Ask>(shared: Arc<Shared>, request: http::Request<Body>) -> 
         return Err(Status::resource_exhausted(format!("{} streams are open already", shared.limits.streams)));
     }
     let peer = request.extensions().get::<PeerIdentity>().map(|peer| peer.0.clone());
-    let decoder = ProstDecoder::<R>::default();
-    let mut requests = Streaming::new_request(decoder, request.into_body(), None, Some(shared.limits.message));
+    let mut requests = Requests::<R>::new(request.into_body(), shared.limits.message);
     loop {
-        let Some(mut request) = requests.message().await? else {
+        let Some(mut request) = requests.next().await.transpose()? else {
             return Err(Status::invalid_argument("the stream ended before its first request"));
         };
         let node = request.take_node();
@@ -106,7 +103,7 @@ async fn try_open<R: Ask>(shared: Arc<Shared>, request: http::Request<Body>) -> 
 }
 
 struct Stream<R> {
-    requests: Streaming<R>,
+    requests: Requests<R>,
     live: Live,
     /// Encoded responses, taken before anything else happens.
     out: VecDeque<Bytes>,
@@ -160,7 +157,7 @@ impl<R: Ask> Stream<R> {
         }
         self.poll_feed(context);
         for _ in 0..TURN {
-            match Pin::new(&mut self.requests).poll_next(context) {
+            match self.requests.poll_next(context) {
                 Poll::Ready(Some(Ok(request))) => {
                     if let Err(status) = self.take(request) {
                         return self.end(status);

@@ -1,10 +1,10 @@
 //! What requests do to a stream's state (CONTRACTS 1.4).
 
 use super::{Flavor, Note, Refusal, Subscription, is_whole, watch::Watch};
-use crate::snapshot::{Entry, Slot, Table};
+use crate::snapshot::{Entry, Names, Slot, Table};
 use proto::TypeUrl;
 use proto::ads::{DeltaDiscoveryRequest, DiscoveryRequest, Status};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Why a stream can't go on.
@@ -48,6 +48,7 @@ impl Subscription {
         } else {
             change_delta(watch, table, &request.resource_names_subscribe, &request.resource_names_unsubscribe);
         }
+        self.share_names(type_url);
         self.forgotten(type_url, parked);
         self.asked_for_endpoints(type_url);
         Ok(())
@@ -63,6 +64,7 @@ impl Subscription {
         let Some(watch) = self.watch(type_url).filter(goes_on) else {
             self.watches[type_url as usize] =
                 start_sotw(self.target.table(type_url), type_url, &request.resource_names);
+            self.share_names(type_url);
             self.asked_for_endpoints(type_url);
             return Ok(());
         };
@@ -91,6 +93,7 @@ impl Subscription {
             let again = std::mem::take(&mut watch.refresh);
             watch.wanted.extend(again.into_iter().filter(|name| watch.names.contains(name)));
         }
+        self.share_names(type_url);
         self.forgotten(type_url, parked);
         self.asked_for_endpoints(type_url);
         Ok(())
@@ -131,6 +134,12 @@ impl Subscription {
             if type_url == TypeUrl::Cluster {
                 self.clusters_acked(&outstanding.before);
             }
+        }
+    }
+
+    fn share_names(&mut self, type_url: TypeUrl) {
+        if let Some(watch) = self.watches[type_url as usize].as_mut() {
+            watch.share_names(&self.target.published(type_url).names);
         }
     }
 
@@ -247,7 +256,7 @@ fn change_delta(watch: &mut Watch, table: &Table, subscribe: &[String], unsubscr
         if name == WILDCARD {
             watch.wildcard = false;
             watch.legacy = false;
-        } else if let Some(name) = watch.names.take(name.as_str()) {
+        } else if let Some(name) = watch.names.remove(name.as_str()) {
             watch.wanted.remove(&name);
             if watch.wildcard {
                 // The protocol wants to hear of it once more: the wildcard may cover it or not.
@@ -265,7 +274,7 @@ fn start_sotw(table: &Table, type_url: TypeUrl, names: &[String]) -> Option<Watc
         return None;
     }
     let wildcard = legacy || names.iter().any(|name| name == WILDCARD);
-    let names: HashSet<_> = names.iter().filter(|name| *name != WILDCARD).map(|name| intern(table, name)).collect();
+    let names: Names = names.iter().filter(|name| *name != WILDCARD).map(|name| intern(table, name)).collect();
     let answer_due = wildcard || is_whole(type_url);
     Some(Watch { wildcard, legacy, names, answer_due, ..Watch::default() })
 }
@@ -277,8 +286,7 @@ fn change_sotw(watch: &mut Watch, table: &Table, type_url: TypeUrl, names: &[Str
     }
     watch.legacy = false;
     let wildcard = names.iter().any(|name| name == WILDCARD);
-    let names: HashSet<Arc<str>> =
-        names.iter().filter(|name| *name != WILDCARD).map(|name| intern(table, name)).collect();
+    let names: Names = names.iter().filter(|name| *name != WILDCARD).map(|name| intern(table, name)).collect();
     if wildcard == watch.wildcard && names == watch.names {
         return false;
     }

@@ -1,7 +1,7 @@
 //! What one stream wants and holds of one type.
 
 use super::nack;
-use crate::snapshot::{Entry, Slot, Table};
+use crate::snapshot::{Entry, Names, Slot, Table};
 use imbl::ordmap::DiffItem;
 use proto::TypeUrl;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -16,7 +16,7 @@ pub(super) struct Watch {
     /// The wildcard is only the absence of names; the first name ends it.
     pub(super) legacy: bool,
     /// Names that the client has asked for.
-    pub(super) names: HashSet<Arc<str>>,
+    pub(super) names: Names,
     /// What the client has been told. Names that it hasn't subscribed to ride along.
     pub(super) base: Table,
     /// Names to be sent whatever `base` says: the client asks for them again, or they don't exist.
@@ -109,6 +109,14 @@ impl Watch {
     /// Whether the client wants to know of a name.
     pub(super) fn covers(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
+    }
+
+    /// Shares the set of names with everybody who asks for exactly what is published: a hundred clients that each name
+    /// ten thousand endpoints hold them once.
+    pub(super) fn share_names(&mut self, published: &Names) {
+        if self.names.len() == published.len() && self.names.diff(published).next().is_none() {
+            self.names = published.clone();
+        }
     }
 
     /// The client asks for a name. If it didn't before, the published resource counts as not told, and may be part of
