@@ -33,6 +33,10 @@ pub enum Acts {
     Tls,
     /// Answers each datagram with `NAME <- WHAT WAS SENT`.
     Udp,
+    /// Answers each line with `NAME <- LINE`, for as long as lines come.
+    Lines,
+    /// The same behind TLS that ends here.
+    TlsLines,
     /// A mail server that greets and offers STARTTLS.
     Smtp,
 }
@@ -124,6 +128,8 @@ async fn serve(name: &str, acts: Acts, mut stream: TcpStream, acceptor: &TlsAcce
             let sni = stream.get_ref().1.server_name().unwrap_or("-").to_owned();
             echo(&format!("{name} {sni} <- "), &mut stream).await
         }
+        Acts::Lines => lines(name, stream).await,
+        Acts::TlsLines => lines(name, acceptor.accept(stream).await?).await,
         Acts::Smtp => smtp(name, stream, acceptor).await,
     }
 }
@@ -133,6 +139,18 @@ async fn echo(before: &str, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) 
     stream.read_to_end(&mut sent).await?;
     stream.write_all(&[before.as_bytes(), &sent].concat()).await?;
     Ok(stream.shutdown().await?)
+}
+
+/// Until `QUIT`.
+async fn lines(name: &str, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
+    loop {
+        let line = line(&mut stream).await?;
+        stream.write_all(format!("{name} <- {line}\n").as_bytes()).await?;
+        stream.flush().await?;
+        if line == "QUIT" {
+            return Ok(stream.shutdown().await?);
+        }
+    }
 }
 
 /// As much of SMTP as a client needs to change over to TLS and say good-bye.

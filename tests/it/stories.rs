@@ -1,6 +1,7 @@
 //! Stories under steady load without retries: something changes, and no request fails, through either data plane.
 
 mod story;
+mod streams;
 
 use anyhow::Result;
 use std::time::Duration;
