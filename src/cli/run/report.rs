@@ -166,6 +166,9 @@ fn without_status(id: &ObjectId) -> (State, String) {
         Kind::Gateway,
         Kind::ListenerSet,
         Kind::HttpRoute,
+        Kind::TcpRoute,
+        Kind::TlsRoute,
+        Kind::UdpRoute,
         Kind::BackendTlsPolicy,
         Kind::AuthorizationPolicy,
     ];
