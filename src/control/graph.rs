@@ -34,6 +34,7 @@ impl Graph {
             gateway_clusters: tables.gateway_clusters,
             certificates: tables.certificates,
             trust: tables.trust,
+            backend_certificates: tables.backend_certificates,
             policies: tables.policies,
         };
         let resources = translate::declare(&mut engine, translate, inputs);

@@ -20,7 +20,7 @@ pub use certificate::{CertificateKey, KeyPair};
 pub use cluster::{AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, SubjectName};
 pub use host::Hostname;
 pub use identity::{Identity, IdentityError, TrustDomain};
-pub use listener::{Listener, ListenerKey, Protocol, Tls};
+pub use listener::{Clients, Listener, ListenerKey, Protocol, Tls};
 pub use name::{ObjectKey, ObjectRef};
 pub use policy::{
     Action as PolicyAction, Condition as PolicyCondition, ConditionKey, Operation, Policy, Rule as PolicyRule, Source,

@@ -1,6 +1,6 @@
 //! Listeners: where a gateway accepts connections.
 
-use crate::{CertificateKey, Hostname, ObjectKey};
+use crate::{CertificateKey, Hostname, ObjectKey, TrustKey};
 use std::sync::Arc;
 
 /// Which listener of which Gateway.
@@ -49,6 +49,17 @@ impl Protocol {
 pub struct Tls {
     /// The usable certificates, in the order of `certificateRefs`; never empty.
     pub certificates: Vec<CertificateKey>,
+    /// How clients are checked; none asks them for no certificate.
+    pub clients: Option<Clients>,
+}
+
+/// How the certificates of clients are checked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Clients {
+    /// Who must vouch for them.
+    pub trust: TrustKey,
+    /// Whether a client without a valid certificate is refused; else it is let in, and is nobody.
+    pub required: bool,
 }
 
 /// A listener that may be programmed: valid, without conflict, its references resolved. Listeners that are not

@@ -8,6 +8,13 @@ use std::{fmt, sync::Arc};
 pub enum TrustKey {
     /// What a BackendTLSPolicy names: `backend-ca://<ns>/<name>`.
     Backend(ObjectKey),
+    /// What a Gateway names for its clients, for one port or by default: `client-ca://<ns>/<gateway>/<port>`.
+    Clients {
+        /// The Gateway.
+        gateway: ObjectKey,
+        /// The port; none is the default.
+        port: Option<u16>,
+    },
     /// What the machine's owner trusts: `system-ca`.
     System,
 }
@@ -16,6 +23,8 @@ impl fmt::Display for TrustKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(policy) => write!(f, "backend-ca://{policy}"),
+            Self::Clients { gateway, port: Some(port) } => write!(f, "client-ca://{gateway}/{port}"),
+            Self::Clients { gateway, port: None } => write!(f, "client-ca://{gateway}/default"),
             Self::System => f.write_str("system-ca"),
         }
     }

@@ -5,6 +5,7 @@ use crate::{
     address::{self, Addresses},
     class::Classes,
     conflict,
+    frontend::Validation,
     isolation::{ParentKey, Surface, surfaces},
     kind::RouteKind,
     listener_set::{self, Members, SetShape},
@@ -43,6 +44,10 @@ pub(crate) struct GatewayShape {
     pub(crate) listeners: Vec<ListenerShape>,
     /// The ListenerSets that name it, in the order of precedence.
     pub(crate) sets: Vec<SetShape>,
+    /// The certificate that backends are shown.
+    pub(crate) shown: Option<SecretObjectReference>,
+    /// Whether some clients are let in whatever certificate they show.
+    pub(crate) insecure: bool,
     labels: BTreeMap<String, String>,
 }
 
@@ -64,6 +69,8 @@ pub(crate) struct ListenerShape {
     /// The kinds of routes that may attach.
     pub(crate) kinds: Vec<RouteKind>,
     pub(crate) certificates: Vec<SecretObjectReference>,
+    /// What is wanted of clients' certificates.
+    pub(crate) clients: Option<Validation>,
     /// Why it isn't accepted.
     pub(crate) fault: Option<Fault>,
     /// The other listeners that can't be told from it.
@@ -191,6 +198,8 @@ fn shape(
         addresses: address::resolve(spec, settings),
         listeners,
         sets: sets.into_iter().map(|(set, _)| set).collect(),
+        shown: spec.tls.as_ref().and_then(|tls| tls.backend.as_ref()?.client_certificate_ref.clone()),
+        insecure: Validation::any_insecure(spec.tls.as_ref()),
         labels,
     }
 }
@@ -252,7 +261,11 @@ fn listener(
             named => fitting.iter().copied().filter(|kind| named.iter().any(|n| known(n) == Some(*kind))).collect(),
         },
         certificates: listener.tls.as_ref().map(|tls| tls.certificate_refs.clone()).unwrap_or_default(),
-        fault: listener_fault(&at, listener, protocol, spec, settings),
+        clients: match protocol {
+            Some(Protocol::Https) => Validation::of(spec.tls.as_ref(), listener.port),
+            _ => None,
+        },
+        fault: listener_fault(&at, listener, protocol, settings),
         conflict: None,
         kinds_fault,
         overlaps: None,
@@ -263,7 +276,6 @@ fn listener_fault(
     at: &dyn Fn(&str) -> String,
     listener: &api::Listener,
     protocol: Option<Protocol>,
-    spec: &api::GatewaySpec,
     settings: &Settings,
 ) -> Option<Fault> {
     let fault = |reason, field, what: &str| Some(Fault::new(reason, format!("{}: {what}", at(field))));
@@ -293,14 +305,7 @@ fn listener_fault(
         // An option may ask for more security than we would give without it.
         return fault("UnsupportedValue", "tls.options", &format!("{option:?} is not known; remove it"));
     }
-    if protocol == Protocol::Tls {
-        return None;
-    }
-    let frontend = spec.tls.as_ref().and_then(|tls| tls.frontend.as_ref())?;
-    let own = frontend.per_port.iter().find(|port| port.port == listener.port).map(|port| &port.tls);
-    own.unwrap_or(&frontend.default).validation.as_ref()?;
-    let what = "spec.tls.frontend: client certificates can't be checked yet, so the listener stays closed";
-    Some(Fault::new("UnsupportedValue", what))
+    None
 }
 
 /// Marks HTTPS listeners of one port with hosts in common (Gateway API `OverlappingTLSConfig`).

@@ -17,6 +17,7 @@ pub(crate) enum Referrer {
 /// Kinds that others refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Referent {
+    ConfigMap,
     Secret,
     Service,
 }
@@ -48,6 +49,7 @@ fn granted(namespace: &Arc<str>, spec: &api::ReferenceGrantSpec) -> Vec<(GrantKe
     });
     let to = |to: &api::ReferenceGrantTo| {
         let kind = match (&*to.group, &*to.kind) {
+            ("", "ConfigMap") => Referent::ConfigMap,
             ("", "Secret") => Referent::Secret,
             ("", "Service") => Referent::Service,
             _ => return None,

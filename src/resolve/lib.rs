@@ -27,6 +27,7 @@ mod class;
 mod conflict;
 mod endpoints;
 mod feature;
+mod frontend;
 mod gateway;
 mod grant;
 mod inputs;
@@ -109,6 +110,8 @@ pub struct Tables {
     pub certificates: Table<CertificateKey, KeyPair>,
     /// Sets of authorities; any number of equal rows.
     pub trust: Table<TrustKey, Trust>,
+    /// The certificate that a Gateway shows to backends.
+    pub backend_certificates: Table<ObjectKey, CertificateKey>,
     /// All policies that apply to a Gateway, in the order of their keys.
     pub policies: Table<ObjectKey, Policy>,
     /// Statuses of GatewayClasses, Gateways, ListenerSets, HTTPRoutes and AuthorizationPolicies that concern us. `Programmed` is
@@ -132,7 +135,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let classes = class::declare(engine, &inputs, &settings);
     let labels = namespace::declare(engine, &inputs);
     let gateways = gateway::declare(engine, &inputs, &classes, labels, &settings);
-    let listeners = listener::declare(engine, &gateways, &certificates, grants);
+    let listeners = listener::declare(engine, &gateways, &certificates, &authorities, grants);
+    let frontends = frontend::declare(engine, &gateways, &authorities, &certificates, grants);
     let routes = route::declare(engine, &inputs, &services, grants);
     let stream_routes = stream::declare_routes(engine, &inputs, &services, grants);
     let heads = engine.union("all route heads", &[routes.heads, stream_routes.heads]);
@@ -143,7 +147,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let streams = stream::declare(engine, &gateways, &parents, &stream_routes);
     let gateway_clusters = engine.union("all gateway clusters", &[hosts.gateway_clusters, streams.gateway_clusters]);
     let policies = policy::declare(engine, &inputs, &gateways, &settings);
-    let statuses = status::declare(engine, &inputs, &classes, &gateways, &listeners, &routes, &parents, &policies);
+    let statuses =
+        status::declare(engine, &inputs, &classes, &gateways, &listeners, &frontends, &routes, &parents, &policies);
     let of_backend_tls = backend_tls::statuses(engine, &inputs, &backend_tls, &services, hosts.gateway_clusters);
     let statuses = engine.union("all statuses", &[statuses, of_backend_tls]);
     Tables {
@@ -156,7 +161,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         endpoints,
         gateway_clusters,
         certificates: certificates.usable,
-        trust: backend_tls.trust,
+        trust: engine.union("trust", &[backend_tls.trust, frontends.trust]),
+        backend_certificates: frontends.shown,
         policies: policies.by_gateway,
         statuses,
         gateway_accounts: gateways.accounts,

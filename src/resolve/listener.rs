@@ -1,6 +1,7 @@
 //! Listeners: their certificates followed, so that those that can be programmed are known.
 
 use crate::{
+    authority::Authorities,
     certificate::Certificates,
     gateway::{GatewayShape, Gateways, ListenerShape},
     grant::{Grants, Referent, Referrer, permits},
@@ -27,19 +28,22 @@ pub(crate) struct Resolved {
     pub(crate) listener: Option<Listener>,
     /// The first reference that leads nowhere.
     pub(crate) refs_fault: Option<Fault>,
+    /// Why it isn't accepted although nothing is wrong with it by itself: nobody could vouch for its clients.
+    pub(crate) fault: Option<Fault>,
 }
 
 pub(crate) fn declare(
     engine: &mut Engine,
     gateways: &Gateways,
     certificates: &Certificates,
+    authorities: &Authorities,
     grants: Grants,
 ) -> Listeners {
-    let certificates = *certificates;
+    let (certificates, authorities) = (*certificates, *authorities);
     let resolved = engine.derive("resolved listeners", &gateways.shapes, move |view, key, rows| {
         let each = |shape: &Arc<GatewayShape>| {
             let resolve = |listener: &ListenerShape| {
-                (listener.key(key), resolve(view, key, shape, listener, &certificates, grants))
+                (listener.key(key), resolve(view, key, shape, listener, (&certificates, &authorities), grants))
             };
             shape.listeners.iter().map(resolve).collect::<Vec<_>>()
         };
@@ -57,7 +61,7 @@ fn resolve(
     gateway: &ObjectKey,
     shape: &GatewayShape,
     listener: &ListenerShape,
-    certificates: &Certificates,
+    (certificates, authorities): (&Certificates, &Authorities),
     grants: Grants,
 ) -> Resolved {
     let mut refs_fault = listener.kinds_fault.clone();
@@ -80,17 +84,26 @@ fn resolve(
             refs_fault.get_or_insert_with(|| Fault::new("InvalidCertificateRef", what));
         }
         usable.dedup();
-        tls = (!usable.is_empty()).then_some(Tls { certificates: usable });
+        tls = (!usable.is_empty()).then_some(Tls { certificates: usable, clients: None });
+    }
+    let mut fault = None;
+    if let Some(validation) = &listener.clients {
+        let judged = validation.judge(view, gateway, authorities, grants);
+        refs_fault = refs_fault.or(judged.refs_fault);
+        fault = judged.fault;
+        if let Some(tls) = &mut tls {
+            tls.clients = Some(judged.clients);
+        }
     }
     let protocol = listener.protocol.filter(|_| !ends_tls || tls.is_some());
-    let sound = shape.fault.is_none() && listener.is_sound();
+    let sound = shape.fault.is_none() && listener.is_sound() && fault.is_none();
     let listener = protocol.filter(|_| sound).map(|protocol| Listener {
         port: listener.port,
         protocol,
         hostname: listener.hostname.clone(),
         tls,
     });
-    Resolved { listener, refs_fault }
+    Resolved { listener, refs_fault, fault }
 }
 
 /// What its references come from: what a Gateway may use, a ListenerSet of the same namespace may not.
@@ -98,7 +111,7 @@ fn referrer(listener: &ListenerShape) -> Referrer {
     if listener.set.is_some() { Referrer::ListenerSet } else { Referrer::Gateway }
 }
 
-fn certificate(
+pub(crate) fn certificate(
     view: &View,
     (referrer, from): (Referrer, &ObjectKey),
     reference: &SecretObjectReference,

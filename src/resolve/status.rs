@@ -4,6 +4,7 @@ use crate::{
     Inputs,
     class::Classes,
     feature::SUPPORTED_FEATURES,
+    frontend::Frontends,
     gateway::{GatewayShape, Gateways, ListenerShape},
     kind::RouteHead,
     listener::{Listeners, Resolved},
@@ -62,11 +63,13 @@ pub(crate) fn declare(
     classes: &Classes,
     gateways: &Gateways,
     listeners: &Listeners,
+    frontends: &Frontends,
     routes: &Routes,
     parents: &Parents,
     policies: &Policies,
 ) -> Table<ObjectRef, Status> {
     let (classes, resolved, attached) = (*classes, listeners.resolved, parents.attached);
+    let shown_faults = frontends.faults;
     let of_classes = engine.derive("class statuses", &inputs.gateway_classes, move |view, key, rows| {
         let Some(class) = view.get(&classes, key) else { return Vec::new() };
         let status = |object: &Arc<api::GatewayClass>| Status {
@@ -81,7 +84,7 @@ pub(crate) fn declare(
         rows.iter().map(|object| (ObjectRef::new("GatewayClass", key.clone()), status(object))).collect()
     });
     let of_gateways = engine.derive("gateway statuses", &gateways.shapes, move |view, key, rows| {
-        rows.iter().flat_map(|shape| Judge { view, key, shape, resolved, attached }.all()).collect()
+        rows.iter().flat_map(|shape| Judge { view, key, shape, resolved, attached, shown_faults }.all()).collect()
     });
     let (parents, verdicts, refs) = (parents.parents, routes.verdicts, routes.refs);
     let of_routes = engine.derive("route statuses", &routes.heads, move |view, key, rows| {
@@ -107,6 +110,7 @@ struct Judge<'a> {
     shape: &'a GatewayShape,
     resolved: Table<ListenerKey, Resolved>,
     attached: Table<ListenerKey, u32>,
+    shown_faults: Table<ObjectKey, Fault>,
 }
 
 impl Judge<'_> {
@@ -139,12 +143,26 @@ impl Judge<'_> {
         let unprogrammed = invalid.as_ref().or(shape.addresses.fault.as_ref());
         Status {
             observed_generation: shape.generation,
-            conditions: vec![accepted, programmed(unprogrammed)],
+            conditions: [vec![accepted, programmed(unprogrammed)], self.tls()].concat(),
             listeners: listeners.into_iter().map(|(_, status)| status).collect(),
             addresses: if shape.fault.is_some() { Vec::new() } else { shape.addresses.usable.clone() },
             gateway: Some(self.key.clone()),
             ..Status::default()
         }
+    }
+
+    /// What is to be said of the Gateway's own TLS settings, if it has any.
+    fn tls(&self) -> Vec<Condition> {
+        let mut conditions = Vec::new();
+        if self.shape.shown.is_some() {
+            conditions.push(unless("ResolvedRefs", self.view.get(&self.shown_faults, self.key).as_deref()));
+        }
+        if self.shape.insecure {
+            let what = "spec.tls.frontend: mode AllowInsecureFallback lets clients in without a valid certificate; to \
+                        policies they are nobody";
+            conditions.push(Condition::yes_but("InsecureFrontendValidationMode", "ConfigurationChanged", what));
+        }
+        conditions
     }
 
     fn listener_set(&self, set: &SetShape, listeners: Vec<(&ListenerShape, ListenerStatus)>) -> Status {
@@ -186,14 +204,13 @@ impl Judge<'_> {
 
     fn listener(&self, listener: &ListenerShape) -> ListenerStatus {
         let resolved = self.resolved(listener);
-        let refs_fault = resolved.as_ref().and_then(|resolved| resolved.refs_fault.as_ref());
         let usable = resolved.as_ref().is_some_and(|resolved| resolved.listener.is_some());
         ListenerStatus {
             name: listener.name.clone(),
             port: listener.port,
             supported_kinds: listener.kinds.iter().map(|kind| (GATEWAY_GROUP, kind.as_str())).collect(),
             attached_routes: self.view.get(&self.attached, &listener.key(self.key)).map_or(0, |count| *count),
-            conditions: listener_conditions(listener, self.shape, refs_fault, usable),
+            conditions: listener_conditions(listener, self.shape, resolved.as_deref(), usable),
         }
     }
 
@@ -207,8 +224,11 @@ const NO_LISTENER: &str = "ListenersNotValid";
 
 /// `Accepted`, although some listeners may not be valid.
 fn accepted_but(listeners: &[(&ListenerShape, ListenerStatus)]) -> Condition {
-    let bad: Vec<&str> =
-        listeners.iter().filter(|(shape, _)| own_fault(shape).is_some()).map(|(shape, _)| &*shape.name).collect();
+    let bad: Vec<&str> = listeners
+        .iter()
+        .filter(|(_, status)| status.conditions[0].verdict.holds == Some(false))
+        .map(|(shape, _)| &*shape.name)
+        .collect();
     if bad.is_empty() {
         return Condition::yes("Accepted", "Accepted");
     }
@@ -223,20 +243,22 @@ fn own_fault(listener: &ListenerShape) -> Option<&Fault> {
 fn listener_conditions(
     listener: &ListenerShape,
     shape: &GatewayShape,
-    refs_fault: Option<&Fault>,
+    resolved: Option<&Resolved>,
     usable: bool,
 ) -> Vec<Condition> {
+    let refs_fault = resolved.and_then(|resolved| resolved.refs_fault.as_ref());
+    let own_fault = own_fault(listener).or(resolved.and_then(|resolved| resolved.fault.as_ref()));
     let conflicted = match &listener.conflict {
         Some(fault) => Condition::yes_but("Conflicted", fault.reason, &*fault.message),
         None => Condition::no("Conflicted", "NoConflicts", ""),
     };
-    let unusable = match (&listener.conflict, own_fault(listener).or(shape.fault.as_ref()).or(refs_fault)) {
+    let unusable = match (&listener.conflict, own_fault.or(shape.fault.as_ref()).or(refs_fault)) {
         _ if usable => None,
         (Some(conflict), _) => Some(conflict.clone()),
         (None, fault) => Some(Fault::new("Invalid", fault.map_or("", |fault| &fault.message))),
     };
     let mut conditions = vec![
-        unless("Accepted", own_fault(listener)),
+        unless("Accepted", own_fault),
         programmed(unusable.as_ref()),
         conflicted,
         unless("ResolvedRefs", refs_fault),

@@ -1,7 +1,7 @@
 //! Clusters and their endpoints.
 
 use crate::{tls, wire};
-use model::{AppProtocol, BackendTls, Cluster, Discovery, Endpoints, Health};
+use model::{AppProtocol, BackendTls, CertificateKey, Cluster, Discovery, Endpoints, Health};
 use proto::{
     Resource,
     envoy::envoy::{
@@ -37,7 +37,8 @@ const CONNECT_SECONDS: i64 = 5;
 
 /// A cluster: least request over healthy endpoints only. Envoy's circuit breakers stand so high that they don't act:
 /// nothing in Gateway API asks for them.
-pub(crate) fn cluster(name: &str, cluster: &Cluster) -> Resource {
+/// Where TLS starts, `shown` is the certificate that the backend gets to see.
+pub(crate) fn cluster(name: &str, cluster: &Cluster, shown: Option<&CertificateKey>) -> Resource {
     let thresholds = Thresholds {
         max_connections: wire::uint(u32::MAX),
         max_pending_requests: wire::uint(u32::MAX),
@@ -82,7 +83,7 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster) -> Resource {
         }
     }
     if let Some(BackendTls::Originate(originate)) = &cluster.tls {
-        message.transport_socket = Some(tls::upstream(originate, cluster.protocol));
+        message.transport_socket = Some(tls::upstream(originate, cluster.protocol, shown));
     }
     if cluster.protocol == AppProtocol::H2c {
         // The only entry: the order of a map isn't defined.

@@ -12,8 +12,8 @@ use proto::envoy::envoy::{
         network::http_connection_manager::v3::{
             HttpConnectionManager, HttpFilter, Rds,
             http_connection_manager::{
-                CodecType, InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier,
-                ServerHeaderTransformation, UpgradeConfig,
+                CodecType, ForwardClientCertDetails, InternalAddressConfig, PathWithEscapedSlashesAction,
+                RouteSpecifier, ServerHeaderTransformation, SetCurrentClientCertDetails, UpgradeConfig,
             },
             http_filter::ConfigType,
         },
@@ -28,8 +28,9 @@ const HEAD_SECONDS: i64 = 10;
 const CONCURRENT_STREAMS: u32 = 100;
 
 /// The connection manager of a filter chain, for the edge: no peer is trusted, and the canonical form of
-/// `src/ARCHITECTURE.md` ("One canonical request") is made here.
-pub(crate) fn connection_manager(settings: &Settings, routes: String) -> HttpConnectionManager {
+/// `src/ARCHITECTURE.md` ("One canonical request") is made here. `verified`: clients have a certificate, which backends
+/// are told about.
+pub(crate) fn connection_manager(settings: &Settings, routes: String, verified: bool) -> HttpConnectionManager {
     HttpConnectionManager {
         codec_type: CodecType::Auto.into(),
         stat_prefix: routes.clone(),
@@ -43,6 +44,19 @@ pub(crate) fn connection_manager(settings: &Settings, routes: String) -> HttpCon
         // The peer's address is the client's. Nobody is internal, whatever the address, and may steer us by `x-envoy-*`.
         use_remote_address: wire::bool(true),
         internal_address_config: Some(InternalAddressConfig::default()),
+        forward_client_cert_details: match verified {
+            true => ForwardClientCertDetails::SanitizeSet,
+            false => ForwardClientCertDetails::Sanitize,
+        }
+        .into(),
+        // As Istio's gateways have it.
+        set_current_client_cert_details: verified.then(|| SetCurrentClientCertDetails {
+            subject: wire::bool(true),
+            cert: true,
+            dns: true,
+            uri: true,
+            ..Default::default()
+        }),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         stream_idle_timeout: Some(wire::seconds(IDLE_SECONDS)),
         request_headers_timeout: Some(wire::seconds(HEAD_SECONDS)),

@@ -32,6 +32,8 @@ pub struct Inputs {
     pub certificates: Table<CertificateKey, KeyPair>,
     /// Sets of authorities; any number of equal rows.
     pub trust: Table<TrustKey, Trust>,
+    /// The certificate that a Gateway shows to backends; at most one row.
+    pub backend_certificates: Table<ObjectKey, CertificateKey>,
     /// All policies that apply to a Gateway; any number of rows.
     pub policies: Table<ObjectKey, Policy>,
 }

@@ -79,11 +79,17 @@ fn key(gateway: &ObjectKey, type_url: TypeUrl, name: impl Into<Arc<str>>) -> Res
 fn clusters(engine: &mut Engine, inputs: &Inputs) -> Resources {
     let encoded =
         engine.derive("encoded clusters", &inputs.clusters, |_: &View, name: &Arc<str>, rows: &Rows<Cluster>| {
-            vec![(name.clone(), cluster::cluster(name, &rows[0]))]
+            vec![(name.clone(), cluster::cluster(name, &rows[0], None))]
         });
+    let (clusters, shown) = (inputs.clusters, inputs.backend_certificates);
     engine.derive("cluster resources", &inputs.gateway_clusters, move |view: &View, (gateway, name), _: &Rows<()>| {
-        let resource = view.get(&encoded, name);
-        resource.map(|one| (key(gateway, TypeUrl::Cluster, name.clone()), (*one).clone())).into_iter().collect()
+        // A Gateway with a certificate of its own has clusters of its own, where TLS starts.
+        let own = view.get(&shown, gateway).and_then(|certificate| {
+            let cluster = view.get(&clusters, name).filter(|cluster| cluster.tls.is_some())?;
+            Some(cluster::cluster(name, &cluster, Some(&certificate)))
+        });
+        let resource = own.or_else(|| view.get(&encoded, name).map(|shared| (*shared).clone()));
+        resource.map(|one| (key(gateway, TypeUrl::Cluster, name.clone()), one)).into_iter().collect()
     })
 }
 
@@ -131,6 +137,12 @@ fn trust(engine: &mut Engine, inputs: &Inputs) -> Resources {
             trust.map(|trust| ((gateway.clone(), trust.clone()), ())).into_iter().collect()
         },
     );
+    let of_clients =
+        engine.derive("used client trust", &inputs.listeners, |_: &View, key: &ListenerKey, rows: &Rows<Listener>| {
+            let clients = rows[0].tls.iter().filter_map(|tls| tls.clients.as_ref());
+            clients.map(|clients| ((key.gateway.clone(), clients.trust.clone()), ())).collect()
+        });
+    let used = engine.union("all used trust", &[used, of_clients]);
     engine.derive("trust resources", &used, move |view: &View, (gateway, name), _: &Rows<()>| {
         let resource = view.get(&encoded, name);
         resource.map(|one| (key(gateway, TypeUrl::Secret, name.to_string()), (*one).clone())).into_iter().collect()
@@ -148,6 +160,14 @@ fn secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
             let certificates = rows[0].tls.iter().flat_map(|tls| &tls.certificates);
             certificates.map(|certificate| ((key.gateway.clone(), certificate.clone()), ())).collect()
         });
+    let shown = engine.derive(
+        "used backend certificates",
+        &inputs.backend_certificates,
+        |_: &View, gateway: &ObjectKey, rows: &Rows<CertificateKey>| {
+            rows.iter().map(|certificate| ((gateway.clone(), (**certificate).clone()), ())).collect()
+        },
+    );
+    let used = engine.union("all used certificates", &[used, shown]);
     engine.derive("secret resources", &used, move |view: &View, (gateway, name), _: &Rows<()>| {
         let resource = view.get(&encoded, name);
         resource.map(|one| (key(gateway, TypeUrl::Secret, name.to_string()), (*one).clone())).into_iter().collect()

@@ -1,7 +1,7 @@
 //! Envoy listeners: one for each port of a Gateway.
 
 use crate::{Settings, http::connection_manager, route_name, stream, stream::stream_name, tls, wire};
-use model::{Hostname, Listener, ListenerKey, Protocol, StreamKey, Tls};
+use model::{Clients, Hostname, Listener, ListenerKey, Protocol, StreamKey, Tls};
 use proto::{
     Resource,
     envoy::envoy::{
@@ -10,7 +10,9 @@ use proto::{
         },
         extensions::{
             filters::listener::tls_inspector::v3::TlsInspector,
-            transport_sockets::tls::v3::{CommonTlsContext, DownstreamTlsContext},
+            transport_sockets::tls::v3::{
+                CommonTlsContext, DownstreamTlsContext, downstream_tls_context::SessionTicketKeysType,
+            },
         },
     },
 };
@@ -70,7 +72,7 @@ fn tls_inspector() -> ListenerFilter {
 
 fn cleartext(settings: &Settings, key: &ListenerKey, listener: &Listener) -> FilterChain {
     let routes = route_name(&key.gateway, listener.port, None);
-    FilterChain { name: routes.clone(), filters: vec![http(settings, routes)], ..Default::default() }
+    FilterChain { name: routes.clone(), filters: vec![http(settings, routes, None)], ..Default::default() }
 }
 
 fn tcp(key: &ListenerKey, listener: &Listener) -> FilterChain {
@@ -109,7 +111,7 @@ fn encrypted(settings: &Settings, key: &ListenerKey, listener: &Listener) -> Opt
     Some(FilterChain {
         name: routes.clone(),
         filter_chain_match: Some(FilterChainMatch { server_names, ..Default::default() }),
-        filters: vec![http(settings, routes)],
+        filters: vec![http(settings, routes, tls.clients.as_ref())],
         transport_socket: Some(tls::socket(&terminate(tls, &["h2", "http/1.1"]))),
         ..Default::default()
     })
@@ -121,15 +123,24 @@ fn terminate(terminated: &Tls, alpn: &[&str]) -> DownstreamTlsContext {
             tls_params: Some(tls::parameters()),
             tls_certificate_sds_secret_configs: terminated.certificates.iter().map(tls::sds).collect(),
             alpn_protocols: alpn.iter().map(|&protocol| protocol.to_owned()).collect(),
+            validation_context_type: terminated.clients.as_ref().map(tls::of_clients),
             ..Default::default()
         }),
+        require_client_certificate: terminated.clients.as_ref().and_then(|clients| wire::bool(clients.required)),
+        // A resumed session would not look again whether the client's certificate is still valid and trusted.
+        disable_stateful_session_resumption: terminated.clients.is_some(),
+        session_ticket_keys_type: terminated
+            .clients
+            .is_some()
+            .then_some(SessionTicketKeysType::DisableStatelessSessionResumption(true)),
         ..Default::default()
     }
 }
 
-fn http(settings: &Settings, routes: String) -> Filter {
+fn http(settings: &Settings, routes: String, clients: Option<&Clients>) -> Filter {
+    let manager = connection_manager(settings, routes, clients.is_some_and(|clients| clients.required));
     Filter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
-        config_type: Some(filter::ConfigType::TypedConfig(wire::any(&connection_manager(settings, routes)))),
+        config_type: Some(filter::ConfigType::TypedConfig(wire::any(&manager))),
     }
 }

@@ -1,7 +1,7 @@
 //! TLS contexts towards backends, and the authorities that vouch for peers.
 
 use crate::wire;
-use model::{AppProtocol, Originate, SubjectName, Trust, TrustKey};
+use model::{AppProtocol, CertificateKey, Clients, Originate, SubjectName, Trust, TrustKey};
 use prost::{Message, Name};
 use proto::{
     Resource,
@@ -10,6 +10,7 @@ use proto::{
         extensions::transport_sockets::tls::v3::{
             CertificateValidationContext, CommonTlsContext, SdsSecretConfig, Secret, SubjectAltNameMatcher,
             TlsParameters, UpstreamTlsContext,
+            certificate_validation_context::TrustChainVerification,
             common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
             secret::Type,
             subject_alt_name_matcher::SanType,
@@ -54,7 +55,11 @@ pub(crate) fn validation(trust: &TrustKey, wanted: CertificateValidationContext)
 }
 
 /// TLS towards a backend.
-pub(crate) fn upstream(originate: &Originate, protocol: AppProtocol) -> TransportSocket {
+pub(crate) fn upstream(
+    originate: &Originate,
+    protocol: AppProtocol,
+    shown: Option<&CertificateKey>,
+) -> TransportSocket {
     let wanted = CertificateValidationContext {
         match_typed_subject_alt_names: originate.names.iter().map(subject_name).collect(),
         ..Default::default()
@@ -68,12 +73,27 @@ pub(crate) fn upstream(originate: &Originate, protocol: AppProtocol) -> Transpor
         sni: originate.server_name.to_string(),
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(parameters()),
+            tls_certificate_sds_secret_configs: shown.into_iter().map(sds).collect(),
             alpn_protocols: alpn.into_iter().map(str::to_owned).collect(),
             validation_context_type: Some(validation(&originate.trust, wanted)),
             ..Default::default()
         }),
         ..Default::default()
     })
+}
+
+/// How clients are checked. One whose certificate need not be valid is not refused for it: policies look at verified
+/// certificates only.
+pub(crate) fn of_clients(clients: &Clients) -> ValidationContextType {
+    let wanted = CertificateValidationContext {
+        trust_chain_verification: match clients.required {
+            true => TrustChainVerification::VerifyTrustChain,
+            false => TrustChainVerification::AcceptUntrusted,
+        }
+        .into(),
+        ..Default::default()
+    };
+    validation(&clients.trust, wanted)
 }
 
 fn subject_name(name: &SubjectName) -> SubjectAltNameMatcher {

@@ -85,7 +85,7 @@ async fn service(csrs: &Arc<[String]>, rounds: usize) -> Result<f64> {
 async fn channel(to: SocketAddr) -> Result<Channel> {
     let connect = move |_: Uri| async move {
         let tcp = tokio::net::TcpStream::connect(to).await.map_err(anyhow::Error::from)?;
-        let stream = tls::connect(tcp, "istiod.istio-system.svc", true).await?;
+        let stream = tls::connect(tcp, "istiod.istio-system.svc", true, None).await?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(TokioIo::new(stream))
     };
     let endpoint = Endpoint::from_static("http://istiod.istio-system.svc");

@@ -100,6 +100,8 @@ pub struct Request {
     body: String,
     raw: Option<String>,
     sni: Option<String>,
+    /// The certificate that the client shows, by its name in `issued`.
+    pub certificate: Option<String>,
     /// The client's address: the last number of the place's network.
     source: Option<u8>,
     /// Which listener; 443 if there is an SNI, else 80.
@@ -197,6 +199,7 @@ impl Request {
             body: self.body.clone(),
             raw: self.raw.clone(),
             sni: self.sni.clone(),
+            certificate: None,
             source: Some(place.address(self.source.unwrap_or(77))) as Option<IpAddr>,
             limit: Duration::from_secs(20),
         }

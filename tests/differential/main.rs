@@ -19,7 +19,7 @@ use std::{
 use tests::{
     backend::{Backend, Seen, Speaks},
     fixture::{DataPlane, Trio},
-    http::call,
+    http::{Call, call},
     objects,
     place::Place,
     process::eventually,
@@ -142,8 +142,11 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
     for (name, authority) in &authorities {
         yaml += &objects::authority(name, authority);
     }
+    let mut certificates = BTreeMap::new();
     for (name, plan) in &case.plan.issued {
-        yaml += &objects::secret(name, &issued(plan, &authorities)?);
+        let certificate = issued(plan, &authorities)?;
+        yaml += &objects::secret(name, &certificate);
+        certificates.insert(name.clone(), certificate);
     }
     let (_streams, services) = streams::backends(&place, &case.plan.streams).await?;
     yaml += &services;
@@ -170,7 +173,8 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
     for request in &case.plan.requests {
         let mut outcomes = Vec::new();
         for plane in &trio.planes {
-            outcomes.push(outcome(&place, plane, request, &backends).await);
+            let shown = request.certificate.as_ref().and_then(|name| certificates.get(name));
+            outcomes.push(outcome(&place, plane, (request, shown), &backends).await);
         }
         failures.extend(judge(request, &trio.planes, &outcomes));
     }
@@ -191,8 +195,13 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
 }
 
 /// Sends the request, once or often, and gathers what the backends saw of it.
-async fn outcome(place: &Place, plane: &DataPlane, request: &Request, backends: &[Backend]) -> Outcome {
-    let wire = request.call(place);
+async fn outcome(
+    place: &Place,
+    plane: &DataPlane,
+    (request, shown): (&Request, Option<&Certificate>),
+    backends: &[Backend],
+) -> Outcome {
+    let wire = Call { certificate: shown.cloned(), ..request.call(place) };
     backends.iter().for_each(|backend| drop(backend.take_seen()));
     let mut tally = BTreeMap::new();
     let mut answer = Err("never sent".to_owned());

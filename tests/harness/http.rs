@@ -44,6 +44,8 @@ pub struct Call {
     pub raw: Option<String>,
     /// TLS with that server name; empty is TLS without a server name.
     pub sni: Option<String>,
+    /// The certificate that a client shows over TLS.
+    pub certificate: Option<tls::Certificate>,
     /// The client's address.
     pub source: Option<IpAddr>,
     /// For the whole exchange.
@@ -62,6 +64,7 @@ impl Call {
             body: String::new(),
             raw: None,
             sni: None,
+            certificate: None,
             source: None,
             limit: Duration::from_secs(20),
         }
@@ -142,7 +145,9 @@ async fn connect(to: SocketAddr, call: &Call) -> Result<Box<dyn Stream>> {
     tcp.set_nodelay(true)?;
     Ok(match &call.sni {
         None => Box::new(tcp),
-        Some(sni) => Box::new(tls::connect(tcp, sni, call.protocol == Protocol::Http2).await?),
+        Some(sni) => {
+            Box::new(tls::connect(tcp, sni, call.protocol == Protocol::Http2, call.certificate.as_ref()).await?)
+        }
     })
 }
 

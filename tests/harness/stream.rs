@@ -238,7 +238,7 @@ impl Exchange {
         }
         let stream = socket.connect(to).await.context("connect")?;
         match self.over {
-            Over::Tls => self.say(connect(stream, &self.sni, false).await?).await,
+            Over::Tls => self.say(connect(stream, &self.sni, false, None).await?).await,
             _ => self.say(stream).await,
         }
     }

@@ -22,6 +22,14 @@ pub struct Certificate {
     pub key: String,
 }
 
+impl Certificate {
+    fn parsed(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<_, _>>().ok();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).ok();
+        Ok((chain.context("a chain")?, key.context("a key")?))
+    }
+}
+
 /// Makes a self-signed certificate for these names.
 pub fn certificate(names: &[String]) -> Result<Certificate> {
     let made = rcgen::generate_simple_self_signed(names.to_vec()).context("make a certificate")?;
@@ -77,21 +85,31 @@ pub fn server(shown: &Certificate, clients: Option<&Authority>, alpn: &[u8]) -> 
             config.with_client_cert_verifier(verifier)
         }
     };
-    let chain = CertificateDer::pem_slice_iter(shown.chain.as_bytes()).collect::<Result<_, _>>().ok();
-    let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes()).ok().context("a key")?;
-    let mut config = config.with_single_cert(chain.context("a chain")?, key)?;
+    let (chain, key) = shown.parsed()?;
+    let mut config = config.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![alpn.to_vec()];
     Ok(Arc::new(config))
 }
 
 /// Connects with that server name; empty sends none.
-pub async fn connect(tcp: TcpStream, sni: &str, http2: bool) -> Result<TlsStream<TcpStream>> {
+pub async fn connect(
+    tcp: TcpStream,
+    sni: &str,
+    http2: bool,
+    own: Option<&Certificate>,
+) -> Result<TlsStream<TcpStream>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
+    let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything(provider)))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(Anything(provider)));
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some(own) => {
+            let (chain, key) = own.parsed()?;
+            config.with_client_auth_cert(chain, key)?
+        }
+    };
     config.enable_sni = !sni.is_empty();
     config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     let name = if sni.is_empty() { "unnamed.invalid" } else { sni };
@@ -103,7 +121,7 @@ pub async fn connect(tcp: TcpStream, sni: &str, http2: bool) -> Result<TlsStream
 
 /// The first certificate that a server shows for that name, DER.
 pub async fn shown_certificate(to: std::net::SocketAddr, sni: &str) -> Result<Vec<u8>> {
-    let stream = connect(TcpStream::connect(to).await?, sni, false).await?;
+    let stream = connect(TcpStream::connect(to).await?, sni, false, None).await?;
     let chain = stream.get_ref().1.peer_certificates().context("no certificate was shown")?;
     Ok(chain.first().context("an empty chain was shown")?.to_vec())
 }

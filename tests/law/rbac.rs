@@ -8,7 +8,10 @@ use proto::envoy::envoy::{
         rbac::v3::{Permission, Principal, Rbac as Rules, permission::Rule, principal::Identifier, rbac::Action},
         route::v3::{HeaderMatcher, header_matcher::HeaderMatchSpecifier},
     },
-    extensions::filters::http::rbac::v3::Rbac,
+    extensions::{
+        filters::http::rbac::v3::Rbac, rbac::principals::mtls_authenticated::v3::Config as MtlsAuthenticated,
+        transport_sockets::tls::v3::subject_alt_name_matcher::SanType,
+    },
     r#type::matcher::v3::{
         MetadataMatcher, PathMatcher, StringMatcher, ValueMatcher, list_matcher,
         metadata_matcher::path_segment::Segment, path_matcher, string_matcher::MatchPattern, value_matcher,
@@ -71,11 +74,14 @@ fn principal(principal: &Principal, request: &Request) -> bool {
         Identifier::AndIds(set) => non_empty(&set.ids).iter().all(|one| self::principal(one, request)),
         Identifier::OrIds(set) => non_empty(&set.ids).iter().any(|one| self::principal(one, request)),
         Identifier::NotId(one) => !self::principal(one, request),
-        Identifier::Authenticated(wanted) => match (&request.peer, &wanted.principal_name) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(uri), Some(name)) => string(name, uri),
-        },
+        Identifier::Custom(custom) => {
+            let any = custom.typed_config.as_ref().expect("a configuration");
+            assert!(any.type_url.ends_with("/envoy.extensions.rbac.principals.mtls_authenticated.v3.Config"));
+            let wanted = MtlsAuthenticated::decode(&*any.value).expect("a principal").san_matcher.expect("a name");
+            assert_eq!(wanted.san_type(), SanType::Uri);
+            let name = wanted.matcher.as_ref().expect("a match");
+            request.peer.as_ref().is_some_and(|uri| string(name, uri))
+        }
         Identifier::DirectRemoteIp(range) => cidr(range, request.direct),
         Identifier::RemoteIp(range) => cidr(range, request.remote),
         Identifier::SourcedMetadata(sourced) => {

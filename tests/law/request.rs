@@ -36,10 +36,11 @@ impl Request {
     /// Whether windlass-proxy lets the request pass, and what the shadow rules note.
     pub fn ask_proxy(&self, rbac: &proxy::authz::Rbac) -> (bool, Option<(String, bool)>) {
         let headers: Vec<(&str, &str)> = self.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let certificate = self
-            .peer
-            .as_ref()
-            .map(|uri| proxy::authz::PeerCertificate { uris: vec![uri.clone()], ..Default::default() });
+        let certificate = self.peer.as_ref().map(|uri| proxy::authz::PeerCertificate {
+            verified: true,
+            uris: vec![uri.clone()],
+            ..Default::default()
+        });
         let mut metadata = proxy::authz::Metadata::default();
         if let Some(claims) = self.claims.as_ref().and_then(serde_json::Value::as_object) {
             metadata.add_claims("payload", claims);

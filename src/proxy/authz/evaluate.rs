@@ -66,6 +66,10 @@ impl Principal {
             Principal::OneOf(any) => any.iter().any(|one| one.matches(input)),
             Principal::Not(one) => !one.matches(input),
             Principal::Authenticated(name) => authenticated(input.certificate, name.as_ref()),
+            Principal::Verified(name) => input.certificate.is_some_and(|certificate| {
+                let is_named = |name: &StringMatch| certificate.uris.iter().any(|uri| name.matches(uri));
+                certificate.verified && name.as_ref().is_none_or(is_named)
+            }),
             Principal::DirectIp(block) => block.contains(&canonical(input.peer.ip())),
             Principal::RemoteIp(block) => block.contains(&canonical(input.remote)),
             Principal::Header(header) => header.matches(input.request),
@@ -77,7 +81,7 @@ impl Principal {
 
 /// Envoy's order: no TLS is no one; any name will do if none is asked for; else URI names, DNS names, the subject.
 fn authenticated(certificate: Option<&PeerCertificate>, wanted: Option<&StringMatch>) -> bool {
-    let Some(PeerCertificate { uris, dns, subject }) = certificate else { return false };
+    let Some(PeerCertificate { uris, dns, subject, .. }) = certificate else { return false };
     wanted.is_none_or(|wanted| {
         uris.iter().any(|uri| wanted.matches(uri))
             || dns.iter().any(|name| wanted.matches(name))

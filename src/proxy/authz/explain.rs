@@ -214,7 +214,7 @@ impl Principal {
     fn clause<H: Headers + ?Sized>(&self, input: &Input<'_, H>) -> Clause {
         match self {
             Principal::Not(one) => negated(one.clause(input)),
-            Principal::Authenticated(name) => {
+            Principal::Authenticated(name) | Principal::Verified(name) => {
                 let wanted = name.as_ref().map_or("any client certificate".into(), ToString::to_string);
                 clause("source.principals", wanted, certificate(input.certificate))
             }

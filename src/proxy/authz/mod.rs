@@ -14,15 +14,19 @@ pub use template::Template;
 use crate::route::{Headers, Request};
 use std::net::{IpAddr, SocketAddr};
 
-/// The names in a client's verified certificate.
+/// The names in a client's verified certificate; one that nobody vouches for has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerCertificate {
+    /// Whether there is a certificate and an authority vouches for it.
+    pub verified: bool,
     /// URI subject alternative names.
     pub uris: Vec<String>,
     /// DNS subject alternative names.
     pub dns: Vec<String>,
     /// The subject, RFC 2253.
     pub subject: String,
+    /// What backends are told in `x-forwarded-client-cert`.
+    pub forwarded: Option<String>,
 }
 
 /// What a policy looks at.

@@ -57,6 +57,8 @@ pub enum Principal {
     Not(Box<Principal>),
     /// A client whose certificate was verified; with a match, one whose URI name, else DNS name, else subject matches.
     Authenticated(Option<StringMatch>),
+    /// A client whose certificate was verified; with a match, one of whose URI names matches.
+    Verified(Option<StringMatch>),
     /// The address of the connection's peer.
     DirectIp(IpNet),
     /// The address of the client after `x-forwarded-for`.

@@ -71,6 +71,19 @@ pub enum LogSink {
     File(Arc<str>),
 }
 
+/// What is said of a client's certificate beside its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateDetails {
+    /// The certificate itself.
+    pub certificate: bool,
+    /// Its subject.
+    pub subject: bool,
+    /// Its URI names.
+    pub uri: bool,
+    /// Its DNS names.
+    pub dns: bool,
+}
+
 /// One access log.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
@@ -113,6 +126,8 @@ pub struct HttpManager {
     pub preserve_request_id: bool,
     /// Forward `x-forwarded-client-cert` from clients; false removes it.
     pub forward_client_cert: bool,
+    /// What is said of a client's verified certificate in `x-forwarded-client-cert`; none says nothing.
+    pub tell_client_cert: Option<CertificateDetails>,
     /// Whether `Upgrade: websocket` is allowed where a route doesn't say.
     pub websocket: bool,
     /// Total bytes of a request's head.

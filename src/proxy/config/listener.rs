@@ -53,6 +53,8 @@ pub struct Tls {
     pub client_roots: Option<Name>,
     /// A client without certificate is refused.
     pub require_client_certificate: bool,
+    /// A client is let in with a certificate that nobody vouches for, and is nobody.
+    pub accept_untrusted: bool,
 }
 
 /// What serves a connection.

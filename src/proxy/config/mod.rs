@@ -25,7 +25,9 @@ pub use cluster::{
 };
 pub use extension::{AuthBody, AuthService, Cors, ExtAuthz, HttpAuth, RouteSteps, Step};
 pub use headers::{AppendAction, HeaderEdit, HeaderEdits};
-pub use http::{AccessLog, Codec, HttpFilter, HttpManager, LogSink, RoutesFrom, ServerHeader, Underscores};
+pub use http::{
+    AccessLog, CertificateDetails, Codec, HttpFilter, HttpManager, LogSink, RoutesFrom, ServerHeader, Underscores,
+};
 pub use listener::{ChainMatch, FilterChain, Listener, Serves, Tls, TlsVersion, Transport};
 pub use route::{
     Action, DirectResponse, Fallback, Forward, HeaderMatch, HeaderRule, HostRewrite, Mirror, PathMatch, PathRewrite,

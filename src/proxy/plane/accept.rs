@@ -114,7 +114,11 @@ async fn identify(
     let settings = settings.inspect_err(|error| tracing::warn!(listener = %listener.name, %error, "no TLS")).ok()?;
     let stream = start.into_stream(settings).await.ok()?;
     let session = stream.get_ref().1;
-    let certificate = Some(Arc::new(peer_certificate(session.peer_certificates())));
+    let chain_shown = session.peer_certificates();
+    // Somebody whom nobody vouches for is nobody.
+    let chain_shown = chain_shown.filter(|shown| !tls.accept_untrusted || worker.tls.vouches(tls, offers, shown));
+    let told = chain.http().and_then(|http| http.tell_client_cert.as_ref());
+    let certificate = Some(Arc::new(peer_certificate(chain_shown, told)));
     let version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",

@@ -21,6 +21,11 @@ pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bo
         Known::ForwardedClientCert => !http.forward_client_cert,
         _ => false,
     });
+    if http.tell_client_cert.is_some()
+        && let Some(told) = link.conn.certificate.as_ref().and_then(|certificate| certificate.forwarded.as_deref())
+    {
+        fields.set("x-forwarded-client-cert", told.as_bytes());
+    }
     let peer = link.conn.peer.ip();
     let mut https = link.conn.tls.is_some();
     let client = client_address(fields, peer, http.use_remote_address, http.trusted_hops);

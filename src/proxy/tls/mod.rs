@@ -17,12 +17,14 @@ use resolve::Certificates;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, UnixTime},
     server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
+use trust::Lenient;
 
 /// Why there can't be TLS.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,8 @@ struct Made {
     config: Arc<ServerConfig>,
     /// The roots that it was made with.
     roots: Option<Arc<Secret>>,
+    /// Who says whether a client's certificate is trusted, if that is asked after the handshake.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// Settings of chains that are gone are dropped when there are more than these.
@@ -93,12 +97,24 @@ impl Settings {
                 return Ok(made.config.clone());
             }
         }
-        let config = Arc::new(self.make(tls, alpn, roots)?);
+        let verifier = self.verifier(tls, roots)?;
+        let config = Arc::new(self.make(tls, alpn, &verifier)?);
         if made.len() >= MOST {
             made.clear();
         }
-        made.insert(key, Made { config: config.clone(), roots: roots.cloned() });
+        let verifier = Some(verifier).filter(|_| tls.accept_untrusted);
+        made.insert(key, Made { config: config.clone(), roots: roots.cloned(), verifier });
         Ok(config)
+    }
+
+    /// Whether an authority vouches for the certificate with which a handshake has been made. Not asked again of one
+    /// that wouldn't have been let in otherwise.
+    pub(crate) fn vouches(&self, tls: &Tls, alpn: bool, chain: &[CertificateDer<'_>]) -> bool {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let verifier = made.get(&(tls.clone(), alpn)).and_then(|made| made.verifier.clone());
+        drop(made);
+        let (Some(verifier), [leaf, intermediates @ ..]) = (verifier, chain) else { return !tls.accept_untrusted };
+        verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).is_ok()
     }
 
     /// The settings for a connection to a backend. New roots or a new certificate make new ones, so that no session
@@ -131,19 +147,28 @@ impl Settings {
         Ok(config)
     }
 
-    fn make(&self, tls: &Tls, alpn: bool, roots: Option<&Arc<Secret>>) -> Result<ServerConfig, TlsError> {
+    fn make(&self, tls: &Tls, alpn: bool, verifier: &Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, TlsError> {
+        let verifier = match tls.accept_untrusted {
+            true => Arc::new(Lenient(verifier.clone())),
+            false => verifier.clone(),
+        };
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&TlsVersion::range(tls.min, tls.max))?
-            .with_client_cert_verifier(self.verifier(tls, roots)?)
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(Certificates::new(self.shared.clone(), tls.certificates.clone())));
         if alpn {
             config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.to_vec()).collect();
         }
         config.ignore_client_order = true;
-        // Tickets hold the session, so that any worker can resume it and none has to remember it.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
-        config.send_tls13_tickets = 1;
+        if tls.client_roots.is_some() {
+            // A resumed session would not look again whether the client's certificate is still valid and trusted.
+            config.send_tls13_tickets = 0;
+        } else {
+            // Tickets hold the session, so that any worker can resume it and none has to remember it.
+            config.ticketer = aws_lc_rs::Ticketer::new()?;
+            config.send_tls13_tickets = 1;
+        }
         Ok(config)
     }
 

@@ -1,11 +1,14 @@
 //! Whom we trust: chains of certificates held against roots.
 
 use rustls::{
-    CertificateError, Error, RootCertStore,
-    client::verify_server_cert_signed_by_trust_anchor,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    client::{danger::HandshakeSignatureValid, verify_server_cert_signed_by_trust_anchor},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, UnixTime},
-    server::ParsedCertificate,
+    server::{
+        ParsedCertificate,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
 };
 use std::sync::Arc;
 use x509_parser::parse_x509_certificate;
@@ -52,5 +55,51 @@ fn is_current(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
         () if now < validity.not_before.timestamp() => Err(CertificateError::NotValidYet.into()),
         () if now > validity.not_after.timestamp() => Err(CertificateError::Expired.into()),
         () => Ok(()),
+    }
+}
+
+/// Takes any certificate of a client, or none, and only wants it to have the key. Whether somebody vouches for it is
+/// asked afterwards.
+#[derive(Debug)]
+pub(super) struct Lenient(pub(super) Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Lenient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }

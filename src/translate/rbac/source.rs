@@ -5,9 +5,11 @@ use crate::wire::{self, escape};
 use ipnet::IpNet;
 use model::{Source, StringMatch};
 use proto::envoy::envoy::{
-    config::rbac::v3::{
-        Principal, SourcedMetadata,
-        principal::{Authenticated, Identifier},
+    config::core::v3::TypedExtensionConfig,
+    config::rbac::v3::{Principal, SourcedMetadata, principal::Identifier},
+    extensions::{
+        rbac::principals::mtls_authenticated::v3::Config as MtlsAuthenticated,
+        transport_sockets::tls::v3::{SubjectAltNameMatcher, subject_alt_name_matcher::SanType},
     },
     r#type::matcher::v3::{
         ListMatcher, MetadataMatcher, StringMatcher, ValueMatcher, list_matcher,
@@ -67,9 +69,18 @@ pub(super) fn remote_ip(net: &IpNet) -> Principal {
     Principal { identifier: Some(Identifier::RemoteIp(range(net))) }
 }
 
-/// A URI in the verified certificate of the peer. Without such a certificate this doesn't match.
+/// A URI in the verified certificate of the peer. Without such a certificate this doesn't match. Envoy's older
+/// `authenticated` takes a name from a certificate that nobody vouches for, where clients are let in with one.
 fn peer(name: StringMatcher) -> Principal {
-    Principal { identifier: Some(Identifier::Authenticated(Authenticated { principal_name: Some(name) })) }
+    let san_matcher =
+        SubjectAltNameMatcher { san_type: SanType::Uri.into(), matcher: Some(name), ..Default::default() };
+    let config = MtlsAuthenticated { san_matcher: Some(san_matcher), ..Default::default() };
+    Principal {
+        identifier: Some(Identifier::Custom(TypedExtensionConfig {
+            name: "envoy.rbac.principals.mtls_authenticated".to_owned(),
+            typed_config: Some(wire::any(&config)),
+        })),
+    }
 }
 
 fn pattern(regex: String) -> StringMatcher {

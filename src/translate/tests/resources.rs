@@ -93,7 +93,7 @@ fn https(hostname: Option<&str>) -> Listener {
         port: 443,
         protocol: Protocol::Https,
         hostname: Hostname::new(hostname),
-        tls: Some(Tls { certificates: vec![certificate()] }),
+        tls: Some(Tls { certificates: vec![certificate()], clients: None }),
     }
 }
 
@@ -115,6 +115,7 @@ fn mesh(settings: Settings) -> Mesh {
         gateway_clusters: *gateway_clusters,
         certificates: *certificates,
         trust: *engine.input("trust"),
+        backend_certificates: *engine.input("backend certificates"),
         policies: *policies,
     };
     let outputs = translate::declare(&mut engine, settings, inputs);

@@ -8,7 +8,7 @@ use super::{
     route,
 };
 use crate::{
-    config::{Codec, HttpManager, RoutesFrom, ServerHeader, Underscores},
+    config::{CertificateDetails, Codec, HttpManager, RoutesFrom, ServerHeader, Underscores},
     head::{EscapedSlashes, Normalize},
 };
 use proto::envoy::envoy::{
@@ -20,7 +20,7 @@ use proto::envoy::envoy::{
         self as pb, HttpConnectionManager,
         http_connection_manager::{
             CodecType, ForwardClientCertDetails, PathWithEscapedSlashesAction, RouteSpecifier,
-            ServerHeaderTransformation, StripPortMode, UpgradeConfig,
+            ServerHeaderTransformation, SetCurrentClientCertDetails, StripPortMode, UpgradeConfig,
         },
     },
 };
@@ -45,13 +45,13 @@ pub(super) fn manager(at: &At<'_>, message: HttpConnectionManager) -> Result<Htt
         stream_idle_timeout, request_timeout, request_headers_timeout, drain_timeout, access_log,
         use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
         preserve_external_request_id, forward_client_cert_details, upgrade_configs, normalize_path,
-        merge_slashes, path_with_escaped_slashes_action, strip_trailing_host_dot, route_specifier,
+        set_current_client_cert_details, merge_slashes, path_with_escaped_slashes_action, strip_trailing_host_dot, route_specifier,
         strip_port_mode,
     }
     moot {
         delayed_close_timeout, internal_address_config, http1_safe_max_connection_duration,
         drain_timeout_jitter, stream_flush_timeout, stream_error_on_invalid_http_message,
-        set_current_client_cert_details, add_proxy_protocol_connection_state, append_local_overload,
+        add_proxy_protocol_connection_state, append_local_overload,
         access_log_options,
     }
     refuse {
@@ -94,6 +94,7 @@ pub(super) fn manager(at: &At<'_>, message: HttpConnectionManager) -> Result<Htt
         generate_request_id: flag(generate_request_id).unwrap_or(true),
         preserve_request_id: preserve_external_request_id,
         forward_client_cert: forward_client_cert(at, forward_client_cert_details)?,
+        tell_client_cert: tell_client_cert(at, forward_client_cert_details, set_current_client_cert_details)?,
         websocket: websocket(at, upgrade_configs)?,
         max_request_headers_bytes: number(max_request_headers_kb).unwrap_or(MAX_HEADERS_KIB) as usize * 1024,
         max_headers: connection.max_headers,
@@ -141,8 +142,22 @@ fn escaped_slashes(at: &At<'_>, value: i32) -> Result<EscapedSlashes, Fault> {
     }
 }
 
-/// Whether what a client sends as `x-forwarded-client-cert` is believed. What a gateway would write of its own there
-/// is not implemented: without client certificates there is nothing to write.
+/// What is written of a client's certificate; only `SANITIZE_SET` writes.
+fn tell_client_cert(
+    at: &At<'_>,
+    forward: i32,
+    details: Option<SetCurrentClientCertDetails>,
+) -> Result<Option<CertificateDetails>, Fault> {
+    if ForwardClientCertDetails::try_from(forward) != Ok(ForwardClientCertDetails::SanitizeSet) {
+        return Ok(None);
+    }
+    let (at, details) = (at.field("set_current_client_cert_details"), details.unwrap_or_default());
+    take!(at, details => SetCurrentClientCertDetails { subject, cert, dns, uri } moot {} refuse { chain, issuer, format });
+    let subject = flag(subject).unwrap_or(false);
+    Ok(Some(CertificateDetails { certificate: cert, subject, uri, dns }))
+}
+
+/// Whether what a client sends as `x-forwarded-client-cert` is believed.
 fn forward_client_cert(at: &At<'_>, value: i32) -> Result<bool, Fault> {
     match ForwardClientCertDetails::try_from(value) {
         Ok(ForwardClientCertDetails::Sanitize | ForwardClientCertDetails::SanitizeSet) => Ok(false),

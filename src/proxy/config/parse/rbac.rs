@@ -15,6 +15,8 @@ use proto::envoy::{
         extensions::{
             filters::{http::rbac::v3::Rbac as Filter, network::rbac::v3::Rbac as NetworkFilter},
             path::r#match::uri_template::v3::UriTemplateMatchConfig,
+            rbac::principals::mtls_authenticated::v3::Config as MtlsAuthenticated,
+            transport_sockets::tls::v3::{SubjectAltNameMatcher, subject_alt_name_matcher::SanType},
         },
         r#type::matcher::v3::{PathMatcher, path_matcher},
     },
@@ -148,8 +150,29 @@ fn principal(at: &At<'_>, message: pb::Principal, depth: u32) -> Result<Principa
         Identifier::SourcedMetadata(sourced) => {
             Principal::Metadata(sourced_metadata(&at.field("sourced_metadata"), sourced)?)
         }
-        Identifier::Custom(_) => return at.field("custom").fail("this proxy doesn't support this field"),
+        Identifier::Custom(custom) => Principal::Verified(verified(&at.field("custom"), custom)?),
     })
+}
+
+/// The one extension that is known: a client with a verified certificate.
+fn verified(at: &At<'_>, message: TypedExtensionConfig) -> Result<Option<StringMatch>, Fault> {
+    take!(at, message => TypedExtensionConfig { typed_config } moot { name } refuse {});
+    let any = at.want("typed_config", typed_config)?;
+    let at = at.field("typed_config");
+    let config: MtlsAuthenticated = at.unpack(&any)?;
+    take!(at, config => MtlsAuthenticated { san_matcher, any_validated_client_certificate } moot {} refuse {});
+    let Some(name) = san_matcher else {
+        return match any_validated_client_certificate {
+            true => Ok(None),
+            false => at.fail("wanted san_matcher or any_validated_client_certificate"),
+        };
+    };
+    let at = at.field("san_matcher");
+    take!(at, name => SubjectAltNameMatcher { san_type, matcher } moot {} refuse { oid });
+    if SanType::try_from(san_type) != Ok(SanType::Uri) {
+        return at.field("san_type").fail("wanted URI");
+    }
+    matcher::string(&at.field("matcher"), at.want("matcher", matcher)?).map(Some)
 }
 
 fn sourced_metadata(at: &At<'_>, message: pb::SourcedMetadata) -> Result<MetadataMatch, Fault> {

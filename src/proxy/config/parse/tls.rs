@@ -13,6 +13,7 @@ use proto::envoy::envoy::{
         tls::v3::{
             CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
             SubjectAltNameMatcher, TlsParameters, UpstreamTlsContext,
+            certificate_validation_context::TrustChainVerification,
             common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
             subject_alt_name_matcher::SanType,
             tls_parameters::TlsProtocol,
@@ -42,8 +43,12 @@ pub(super) fn downstream(at: &At<'_>, socket: TransportSocket) -> Result<Option<
     if !common.names.is_empty() {
         return at.field("common_tls_context").fail("this proxy doesn't match names of client certificates");
     }
-    let Common { certificates, alpn, min, max, roots, .. } = common;
-    Ok(Some(Tls { certificates, alpn, min, max, client_roots: roots, require_client_certificate }))
+    let Common { certificates, alpn, min, max, roots, accept_untrusted, .. } = common;
+    if accept_untrusted && require_client_certificate {
+        let what = "a certificate that is required but need not be valid is not supported";
+        return at.field("require_client_certificate").fail(what);
+    }
+    Ok(Some(Tls { certificates, alpn, min, max, client_roots: roots, require_client_certificate, accept_untrusted }))
 }
 
 /// TLS towards a backend; none for cleartext.
@@ -57,6 +62,9 @@ pub(super) fn upstream(at: &At<'_>, socket: TransportSocket) -> Result<Option<Up
     let Some(roots) = common.roots else {
         return at.field("common_tls_context").fail("wanted a validation context that says whom to trust");
     };
+    if common.accept_untrusted {
+        return at.field("common_tls_context").fail("a backend's certificate must be verified");
+    }
     if common.certificates.len() > 1 {
         return at.field("common_tls_context").fail("wanted one certificate at most");
     }
@@ -95,6 +103,7 @@ struct Common {
     max: TlsVersion,
     roots: Option<Name>,
     names: Box<[SubjectName]>,
+    accept_untrusted: bool,
 }
 
 fn common(at: &At<'_>, context: CommonTlsContext) -> Result<Common, Fault> {
@@ -112,7 +121,7 @@ fn common(at: &At<'_>, context: CommonTlsContext) -> Result<Common, Fault> {
     let at_certificates = at.field("tls_certificate_sds_secret_configs");
     let certificates = tls_certificate_sds_secret_configs.into_iter().enumerate();
     let certificates = certificates.map(|(index, sds)| secret_name(&at_certificates.index(index), sds));
-    let (roots, names) = validation(at, validation_context_type)?;
+    let Validation { roots, names, accept_untrusted } = validation(at, validation_context_type)?;
     Ok(Common {
         certificates: certificates.collect::<Result<_, _>>()?,
         alpn: alpn_protocols.into_iter().map(|name| name.into_bytes().into()).collect(),
@@ -120,6 +129,7 @@ fn common(at: &At<'_>, context: CommonTlsContext) -> Result<Common, Fault> {
         max,
         roots,
         names,
+        accept_untrusted,
     })
 }
 
@@ -138,13 +148,20 @@ fn versions(at: &At<'_>, parameters: TlsParameters) -> Result<(TlsVersion, TlsVe
     if min > max { at.fail("the minimum is above the maximum") } else { Ok((min, max)) }
 }
 
+#[derive(Default)]
+struct Validation {
+    roots: Option<Name>,
+    names: Box<[SubjectName]>,
+    accept_untrusted: bool,
+}
+
 /// Whose certificates are trusted, and which names they must have.
-fn validation(at: &At<'_>, kind: Option<ValidationContextType>) -> Result<(Option<Name>, Box<[SubjectName]>), Fault> {
+fn validation(at: &At<'_>, kind: Option<ValidationContextType>) -> Result<Validation, Fault> {
     match kind {
-        None => Ok((None, Box::default())),
+        None => Ok(Validation::default()),
         Some(ValidationContextType::ValidationContextSdsSecretConfig(sds)) => {
             let roots = secret_name(&at.field("validation_context_sds_secret_config"), sds)?;
-            Ok((Some(roots), Box::default()))
+            Ok(Validation { roots: Some(roots), ..Default::default() })
         }
         Some(ValidationContextType::CombinedValidationContext(combined)) => {
             let at = at.field("combined_validation_context");
@@ -153,27 +170,35 @@ fn validation(at: &At<'_>, kind: Option<ValidationContextType>) -> Result<(Optio
                 }
                 moot {}
                 refuse { validation_context_certificate_provider, validation_context_certificate_provider_instance });
-            let names = names(&at.field("default_validation_context"), default_validation_context.unwrap_or_default())?;
+            let wanted = default_validation_context.unwrap_or_default();
+            let (names, accept_untrusted) = names(&at.field("default_validation_context"), wanted)?;
             let sds = at.want("validation_context_sds_secret_config", validation_context_sds_secret_config)?;
-            Ok((Some(secret_name(&at.field("validation_context_sds_secret_config"), sds)?), names))
+            let roots = Some(secret_name(&at.field("validation_context_sds_secret_config"), sds)?);
+            Ok(Validation { roots, names, accept_untrusted })
         }
         Some(_) => at.field("validation_context_type").fail("wanted roots by SDS"),
     }
 }
 
-fn names(at: &At<'_>, context: CertificateValidationContext) -> Result<Box<[SubjectName]>, Fault> {
-    take!(at, context => CertificateValidationContext { match_typed_subject_alt_names }
+/// Names that are wanted, and whether a certificate need not be trusted.
+fn names(at: &At<'_>, context: CertificateValidationContext) -> Result<(Box<[SubjectName]>, bool), Fault> {
+    take!(at, context => CertificateValidationContext { match_typed_subject_alt_names, trust_chain_verification }
     moot { suppress_client_ca_list }
     refuse {
         match_subject_alt_names,
         trusted_ca, ca_certificate_provider_instance, system_root_certs, watched_directory,
         verify_certificate_spki, verify_certificate_hash, require_signed_certificate_timestamp, crl,
-        allow_expired_certificate, trust_chain_verification, custom_validator_config, only_verify_leaf_cert_crl,
+        allow_expired_certificate, custom_validator_config, only_verify_leaf_cert_crl,
         max_verify_depth,
     });
     let field = at.field("match_typed_subject_alt_names");
     let names = match_typed_subject_alt_names.into_iter().enumerate();
-    names.map(|(index, name)| subject_name(&field.index(index), name)).collect()
+    let names = names.map(|(index, name)| subject_name(&field.index(index), name)).collect::<Result<_, _>>()?;
+    match TrustChainVerification::try_from(trust_chain_verification) {
+        Ok(TrustChainVerification::VerifyTrustChain) => Ok((names, false)),
+        Ok(TrustChainVerification::AcceptUntrusted) => Ok((names, true)),
+        Err(_) => at.field("trust_chain_verification").fail("unknown value"),
+    }
 }
 
 /// Exact names only: a pattern for names of certificates is refused.
