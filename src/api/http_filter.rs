@@ -1,6 +1,6 @@
 //! Filters of HTTPRoute: what is changed on the way.
 
-use crate::{BackendObjectReference, LocalObjectReference};
+use crate::{BackendObjectReference, HttpExternalAuthFilter, LocalObjectReference};
 use serde::{Deserialize, Serialize};
 
 /// One filter. The field that `kind` names is present and the others are not (held by `validate`).
@@ -28,6 +28,9 @@ pub struct HttpRouteFilter {
     /// For `CORS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<HttpCorsFilter>,
+    /// For `ExternalAuth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_auth: Option<HttpExternalAuthFilter>,
     /// For `ExtensionRef`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extension_ref: Option<LocalObjectReference>,
@@ -50,6 +53,8 @@ pub enum HttpRouteFilterType {
     /// Answers browsers' questions about other origins.
     #[serde(rename = "CORS")]
     Cors,
+    /// Asks a service whether the request may pass.
+    ExternalAuth,
     /// Something of an implementation.
     ExtensionRef,
 }

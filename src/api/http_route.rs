@@ -1,6 +1,6 @@
 //! HTTPRoute: what happens to which requests.
 
-use crate::{BackendObjectReference, Duration, HttpRouteFilter, ObjectMeta, ParentReference};
+use crate::{BackendObjectReference, Duration, HttpRouteFilter, ObjectMeta, ParentReference, SessionPersistence};
 use serde::{Deserialize, Serialize};
 
 /// `gateway.networking.k8s.io` HTTPRoute.
@@ -52,6 +52,27 @@ pub struct HttpRouteRule {
     /// How long it may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<HttpRouteTimeouts>,
+    /// When it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<HttpRouteRetry>,
+    /// Whether the requests of a client go to one endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_persistence: Option<SessionPersistence>,
+}
+
+/// When a request is tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRouteRetry {
+    /// Codes of responses, 400 to 599; broken connections always count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<u16>,
+    /// How often at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// The pause before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Duration>,
 }
 
 /// What a request must be like; all parts must match.
@@ -233,6 +254,8 @@ fn default_rules() -> Vec<HttpRouteRule> {
         filters: Vec::new(),
         backend_refs: Vec::new(),
         timeouts: None,
+        retry: None,
+        session_persistence: None,
     }]
 }
 

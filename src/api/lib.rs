@@ -8,6 +8,7 @@
 mod authorization_policy;
 mod backend_tls_policy;
 mod duration;
+mod external_auth;
 mod gateway;
 mod gateway_class;
 mod http_filter;
@@ -18,6 +19,7 @@ mod object;
 mod problem;
 mod reference;
 mod reference_grant;
+mod session;
 mod stream_route;
 pub mod validate;
 
@@ -30,6 +32,7 @@ pub use backend_tls_policy::{
     SubjectAltNameType,
 };
 pub use duration::{Duration, DurationError};
+pub use external_auth::{ExternalAuthProtocol, ForwardBody, GrpcAuthConfig, HttpAuthConfig, HttpExternalAuthFilter};
 pub use gateway::{
     AllowedListeners, AllowedRoutes, FromNamespaces, FrontendTlsConfig, FrontendTlsValidation, FrontendValidationMode,
     Gateway, GatewayBackendTls, GatewayInfrastructure, GatewaySpec, GatewaySpecAddress, GatewayTlsConfig, Listener,
@@ -43,7 +46,7 @@ pub use http_filter::{
 };
 pub use http_route::{
     HttpBackendRef, HttpHeaderMatch, HttpMethod, HttpPathMatch, HttpQueryParamMatch, HttpRoute, HttpRouteMatch,
-    HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts, PathMatchType, ValueMatchType,
+    HttpRouteRetry, HttpRouteRule, HttpRouteSpec, HttpRouteTimeouts, PathMatchType, ValueMatchType,
 };
 pub use k8s_openapi::{
     api::{
@@ -63,6 +66,7 @@ pub use reference::{
     ParentReference, SecretObjectReference,
 };
 pub use reference_grant::{ReferenceGrant, ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo};
+pub use session::{CookieConfig, CookieLifetimeType, SessionPersistence, SessionPersistenceType};
 pub use stream_route::{
     StreamBackendRef, StreamRouteRule, StreamRouteSpec, TcpRoute, TlsRoute, TlsRouteSpec, UdpRoute,
 };

@@ -27,8 +27,9 @@ pub use policy::{
     StringMatch, ValueSet,
 };
 pub use route::{
-    Action, Backend, HeaderEdit, HeaderEdits, HeaderMatch, Match, Mirror, PathMatch, PathRewrite, QueryMatch, Redirect,
-    Rewrite, Route, RouteOrder, Timeouts, ValueMatch, VirtualHost, VirtualHostKey,
+    Action, AuthProtocol, Backend, Cors, ExternalAuth, HeaderEdit, HeaderEdits, HeaderMatch, Match, Mirror, Origin,
+    PathMatch, PathRewrite, QueryMatch, Redirect, Retry, Rewrite, Route, RouteOrder, Session, SessionKind, Steps,
+    Timeouts, ValueMatch, VirtualHost, VirtualHostKey,
 };
 pub use status::{Condition, ListenerStatus, ParentStatus, Status, Verdict};
 pub use stream::{Stream, StreamBackend, StreamKey};

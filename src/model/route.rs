@@ -53,8 +53,103 @@ pub struct Route {
     pub response_headers: HeaderEdits,
     /// Copies of the request go there too; the answers are dropped.
     pub mirrors: Vec<Mirror>,
+    /// What else is done with the request before.
+    pub steps: Steps,
     /// What happens to the request.
     pub action: Action,
+}
+
+/// What only some routes do, in this order. Shared by the matches of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Browsers' questions about other origins are answered.
+    pub cors: Option<Arc<Cors>>,
+    /// A service decides whether the request may pass.
+    pub auth: Option<Arc<ExternalAuth>>,
+    /// Requests of one session go to one endpoint.
+    pub session: Option<Arc<Session>>,
+}
+
+/// Cross-origin resource sharing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins that may ask.
+    pub origins: Vec<Origin>,
+    /// Methods, or `*`.
+    pub methods: Vec<Arc<str>>,
+    /// Request headers, or `*`.
+    pub headers: Vec<Arc<str>>,
+    /// Response headers, or `*`.
+    pub expose: Vec<Arc<str>>,
+    /// With cookies and the like.
+    pub credentials: bool,
+    /// How long browsers may keep an answer, seconds.
+    pub max_age: u32,
+}
+
+/// Origins that may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// All of them.
+    Any,
+    /// `<scheme>://<host>[:<port>]`
+    These {
+        /// Whether it is `https`.
+        https: bool,
+        /// The host; after a star if it stands for all that end so, and then perhaps empty.
+        host: Arc<str>,
+        /// Whether the host is only the end.
+        wildcard: bool,
+        /// None is the scheme's own.
+        port: Option<u16>,
+    },
+}
+
+/// A service that decides whether a request may pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAuth {
+    /// The cluster's name.
+    pub cluster: Arc<str>,
+    /// The name that the service is called by.
+    pub authority: Arc<str>,
+    /// What it speaks.
+    pub protocol: AuthProtocol,
+    /// Bytes of the request's body that it sees, cut off there; none is no body.
+    pub body: Option<u32>,
+}
+
+/// What an authorization service speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthProtocol {
+    /// Envoy's `ext_authz`; the headers that it sees, none is all.
+    Grpc(Vec<Arc<str>>),
+    /// The request under another path; 200 lets it pass.
+    Http {
+        /// Stands before the path; may be empty.
+        path: Arc<str>,
+        /// Headers that it sees besides those that it always does.
+        request_headers: Vec<Arc<str>>,
+        /// Headers of its answer that go into the request; none is all.
+        response_headers: Vec<Arc<str>>,
+    },
+}
+
+/// How a session is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The name of cookie or header.
+    pub name: Arc<str>,
+    /// Which.
+    pub kind: SessionKind,
+}
+
+/// How a session is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionKind {
+    /// By a header that the client repeats.
+    Header,
+    /// By a cookie; with how long it lives, or else until the browser forgets it.
+    Cookie(Option<Duration>),
 }
 
 /// What a request must be like; all parts must match.
@@ -118,7 +213,7 @@ pub struct HeaderEdit {
     pub value: Arc<str>,
 }
 
-/// Edits of headers, applied in this order: set, add, remove.
+/// Edits of headers, applied in this order: set, add, remove. Never of `host`, which is a [`Rewrite`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderEdits {
     /// Overwrites.
@@ -141,6 +236,8 @@ pub enum Action {
         rewrite: Rewrite,
         /// How long it may take.
         timeouts: Timeouts,
+        /// When it is tried again; none is what is safe for any request.
+        retry: Option<Retry>,
     },
     /// An answer of our own that sends the client elsewhere.
     Redirect(Redirect),
@@ -158,10 +255,23 @@ pub struct Backend {
     pub cluster: Option<Arc<str>>,
     /// Above zero.
     pub weight: u32,
+    /// The new Host, for this backend only.
+    pub host: Option<Arc<str>>,
     /// Edits for this backend only.
     pub request_headers: HeaderEdits,
     /// Edits for this backend only.
     pub response_headers: HeaderEdits,
+}
+
+/// When a request is tried again, besides when no connection came up, or the one there was broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Codes of responses.
+    pub codes: Vec<u16>,
+    /// How often at most.
+    pub attempts: u32,
+    /// The pause before.
+    pub backoff: Option<Duration>,
 }
 
 /// Changes of the request line.

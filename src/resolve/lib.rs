@@ -30,6 +30,7 @@ mod feature;
 mod frontend;
 mod gateway;
 mod grant;
+mod http2;
 mod inputs;
 mod isolation;
 mod kind;
@@ -142,6 +143,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let heads = engine.union("all route heads", &[routes.heads, stream_routes.heads]);
     let refs = engine.union("all reference faults", &[routes.refs, stream_routes.refs]);
     let routes = route::Routes { heads, refs, ..routes };
+    let clusters = http2::clusters(engine, services.clusters, routes.http2);
+    let endpoints = http2::endpoints(engine, endpoints, routes.http2);
     let parents = parent::declare(engine, &gateways, &routes, labels);
     let hosts = virtual_host::declare(engine, &gateways, &parents, &routes);
     let streams = stream::declare(engine, &gateways, &parents, &stream_routes);
@@ -157,7 +160,7 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         listeners: listeners.listeners,
         virtual_hosts: hosts.virtual_hosts,
         streams: streams.streams,
-        clusters: services.clusters,
+        clusters,
         endpoints,
         gateway_clusters,
         certificates: certificates.usable,

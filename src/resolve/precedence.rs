@@ -46,6 +46,7 @@ mod tests {
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             mirrors: Vec::new(),
+            steps: model::Steps::default(),
             action: Action::Respond { status: 500 },
         })
     }

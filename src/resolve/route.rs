@@ -4,9 +4,11 @@
 //! would have guarded must not fall to a wider rule (Gateway API `HTTPRouteFilter.type`).
 
 pub(crate) mod backend;
+mod cors;
 mod filter;
 mod matching;
 mod rule;
+mod session;
 
 use crate::{
     Inputs,
@@ -31,6 +33,8 @@ pub(crate) struct Routes {
     pub(crate) refs: Table<RouteKey, Fault>,
     /// The rules with their references followed.
     pub(crate) routed: Table<RouteKey, Routed>,
+    /// The clusters that are wanted in HTTP/2; a row for each route that does.
+    pub(crate) http2: Table<Arc<str>, ()>,
 }
 
 /// What is wrong with a route's rules, whatever its parents.
@@ -43,11 +47,13 @@ pub(crate) struct Verdict {
 }
 
 /// The rules of a route, ready to be put into virtual hosts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Routed {
     pub(crate) routes: Vec<PortlessRoute>,
     /// The clusters that the routes name.
     pub(crate) clusters: BTreeSet<Arc<str>>,
+    /// Those of them that stand only for being spoken to in HTTP/2.
+    pub(crate) http2: BTreeSet<Arc<str>>,
     /// The first reference that leads nowhere.
     pub(crate) refs_fault: Option<Fault>,
 }
@@ -96,10 +102,13 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services,
         let resolver = backend::Resolver { view, route: key, services, clusters, grants };
         rows.iter().map(|rules| (key.clone(), resolver.routed(rules))).collect()
     });
+    let http2 = engine.derive("clusters in HTTP/2", &routed, |_, _, rows| {
+        rows.iter().flat_map(|routed| routed.http2.iter().map(|cluster| (cluster.clone(), ()))).collect()
+    });
     let refs = engine.derive("route reference faults", &routed, |_, key, rows| {
         rows.iter().filter_map(|routed| Some((key.clone(), routed.refs_fault.clone()?))).collect()
     });
-    Routes { heads, verdicts, refs, routed }
+    Routes { heads, verdicts, refs, routed, http2 }
 }
 
 fn verdict(rules: &[Rule]) -> Verdict {

@@ -1,6 +1,6 @@
 //! Services: what a backend reference finds, and the clusters that stand for their ports.
 
-use crate::{Inputs, Settings, backend_tls::BackendTlsPolicies};
+use crate::{Inputs, Settings, backend_tls::BackendTlsPolicies, http2};
 use api::{IntOrString, ServicePort};
 use engine::{Engine, Table};
 use model::{AppProtocol, BackendTls, Cluster, Discovery, ObjectKey};
@@ -35,6 +35,17 @@ pub(crate) struct Port {
     /// What it speaks, or what it says that is no HTTP.
     pub(crate) protocol: Result<AppProtocol, Arc<str>>,
     target: u16,
+}
+
+impl Port {
+    /// The cluster that is spoken to in HTTP/2, whatever the port says of itself: callers of gRPC know better. See
+    /// [`crate::http2`].
+    pub(crate) fn http2_cluster(&self) -> Arc<str> {
+        match self.protocol {
+            Ok(AppProtocol::H2c) => self.cluster.clone(),
+            _ => http2::name(&self.cluster),
+        }
+    }
 }
 
 /// What carries the bytes.

@@ -12,7 +12,7 @@ use crate::{
     route::Routes,
 };
 use engine::{Engine, Table};
-use model::{Action, HeaderEdits, Match, ObjectKey, PathMatch, Route, RouteOrder, VirtualHost, VirtualHostKey};
+use model::{Action, HeaderEdits, Match, ObjectKey, PathMatch, Route, RouteOrder, Steps, VirtualHost, VirtualHostKey};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// The tables of virtual hosts.
@@ -73,6 +73,7 @@ fn refusal(gateway: &ObjectKey) -> Route {
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         mirrors: Vec::new(),
+        steps: Steps::default(),
         action: Action::Respond { status: 421 },
     }
 }

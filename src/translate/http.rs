@@ -1,6 +1,6 @@
 //! The HTTP connection manager: how requests are read and made canonical before anything looks at them.
 
-use crate::{Settings, access_log::access_log, rbac, wire};
+use crate::{Settings, access_log::access_log, rbac, steps, wire};
 use prost::Name;
 use proto::envoy::envoy::{
     config::core::v3::{
@@ -8,7 +8,7 @@ use proto::envoy::envoy::{
         http_protocol_options::HeadersWithUnderscoresAction,
     },
     extensions::filters::{
-        http::{rbac::v3::Rbac, router::v3::Router},
+        http::{cors::v3::Cors, filter_chain::v3::FilterChainConfig, rbac::v3::Rbac, router::v3::Router},
         network::http_connection_manager::v3::{
             HttpConnectionManager, HttpFilter, Rds,
             http_connection_manager::{
@@ -35,7 +35,15 @@ pub(crate) fn connection_manager(settings: &Settings, routes: String, verified: 
         codec_type: CodecType::Auto.into(),
         stat_prefix: routes.clone(),
         route_specifier: Some(RouteSpecifier::Rds(Rds { config_source: Some(wire::ads()), route_config_name: routes })),
-        http_filters: vec![policies(rbac::AUDIT), policies(rbac::DENY), policies(rbac::ALLOW), router()],
+        // Browsers' questions about other origins come without what a policy could ask for: they are answered first.
+        http_filters: vec![
+            place(steps::CORS, &Cors::default()),
+            policies(rbac::AUDIT),
+            policies(rbac::DENY),
+            policies(rbac::ALLOW),
+            place(steps::FILTER_CHAIN, &FilterChainConfig::default()),
+            router(),
+        ],
         access_log: access_log(settings.access_log),
         normalize_path: wire::bool(true),
         merge_slashes: true,
@@ -87,6 +95,15 @@ fn policies(name: &str) -> HttpFilter {
             type_urls: vec![Rbac::type_url()],
             ..Default::default()
         })),
+        ..Default::default()
+    }
+}
+
+/// A filter that does nothing but what a route says.
+fn place<M: prost::Message + Name>(name: &str, config: &M) -> HttpFilter {
+    HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(ConfigType::TypedConfig(wire::any(config))),
         ..Default::default()
     }
 }

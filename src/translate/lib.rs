@@ -18,6 +18,7 @@ mod rewrite;
 mod route;
 mod secret;
 mod settings;
+mod steps;
 mod stream;
 mod tls;
 mod udp;

@@ -4,20 +4,24 @@ use crate::{
     action::{forward, respond},
     headers,
     redirect::{Redirected, redirect},
-    wire,
+    steps, wire,
 };
 use model::{Action, Hostname, Match, ObjectKey, PathMatch, Route, ValueMatch, VirtualHost, VirtualHostKey};
+use prost::Message;
 use proto::{
-    Resource,
-    envoy::envoy::{
-        config::route::v3::{
-            HeaderMatcher, QueryParameterMatcher, RetryPolicy, Route as EnvoyRoute, RouteConfiguration, RouteMatch,
-            VirtualHost as EnvoyVirtualHost, header_matcher::HeaderMatchSpecifier,
-            query_parameter_matcher::QueryParameterMatchSpecifier, retry_policy::RetryHostPredicate, route,
-            route_match::PathSpecifier,
+    Resource, assemble,
+    envoy::{
+        envoy::{
+            config::route::v3::{
+                HeaderMatcher, QueryParameterMatcher, RetryPolicy, Route as EnvoyRoute, RouteConfiguration, RouteMatch,
+                VirtualHost as EnvoyVirtualHost, header_matcher::HeaderMatchSpecifier,
+                query_parameter_matcher::QueryParameterMatchSpecifier, retry_policy::RetryHostPredicate, route,
+                route_match::PathSpecifier,
+            },
+            extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
+            r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
         },
-        extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
-        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+        google::protobuf::Any,
     },
 };
 
@@ -49,13 +53,32 @@ pub(crate) fn shell(name: &str) -> Resource {
 
 /// A virtual host. Requests that could not be sent are tried twice more, elsewhere: no backend has seen them.
 pub(crate) fn virtual_host(key: &VirtualHostKey, host: &VirtualHost) -> Resource {
-    Resource::encode(&EnvoyVirtualHost {
+    let message = EnvoyVirtualHost {
         name: virtual_host_name(key),
         domains: vec![domain(&key.host)],
-        routes: host.routes.iter().flat_map(|one| routes(key, one)).collect(),
         retry_policy: Some(retries()),
         ..Default::default()
-    })
+    };
+    let mut body = message.encode_to_vec();
+    for one in &host.routes {
+        let steps = steps::of_route(&one.steps);
+        routes(key, one).for_each(|route| assemble::field(&mut body, ROUTES, &with_steps(&route, &steps)));
+    }
+    Resource::from_bytes(body.into())
+}
+
+/// `VirtualHost.routes`
+const ROUTES: u32 = 3;
+
+/// A route with what it says to filters. The entries of a map have no order of their own, and equal routes must have
+/// equal bytes: each is put behind the message by itself.
+fn with_steps(route: &EnvoyRoute, steps: &[(&str, Any)]) -> Vec<u8> {
+    let mut bytes = route.encode_to_vec();
+    for (filter, config) in steps {
+        let typed_per_filter_config = [((*filter).to_owned(), config.clone())].into();
+        bytes.extend(EnvoyRoute { typed_per_filter_config, ..Default::default() }.encode_to_vec());
+    }
+    bytes
 }
 
 fn domain(host: &Hostname) -> String {
@@ -84,7 +107,9 @@ pub(crate) fn retries() -> RetryPolicy {
 fn routes(key: &VirtualHostKey, one: &Route) -> impl Iterator<Item = EnvoyRoute> {
     let mut before = None;
     let action = match &one.action {
-        Action::Forward { backends, rewrite, timeouts } => forward(one, backends, rewrite, timeouts),
+        Action::Forward { backends, rewrite, timeouts, retry } => {
+            forward(one, backends, rewrite, timeouts, retry.as_ref())
+        }
         Action::Redirect(to) => {
             let Redirected { action, with_port } = redirect(key, &one.matches.path, to);
             before = with_port.map(|(headers, action)| {

@@ -56,7 +56,7 @@ pub struct Plan {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BackendPlan {
-    /// What it speaks; `h2c` also gives its Service that `appProtocol`.
+    /// What it speaks; `h2c` also gives its Service that `appProtocol`. `grpc` doesn't: routes know it.
     pub speaks: Speaks,
     /// A Service whose endpoints list is empty.
     pub empty: bool,

@@ -1,12 +1,14 @@
 //! An echo backend: it answers with what it received, as JSON, over HTTP/1.1, clear-text HTTP/2 or WebSocket.
 //!
 //! A request may ask for more with headers: `x-echo-status: 503`, `x-echo-delay-ms: 500`, `x-echo-size: 1000` (the
-//! body is that many bytes instead of JSON), `x-echo-header: name=value` (once or more). Behind TLS it sees as headers,
+//! body is that many bytes instead of JSON), `x-echo-header: name=value` (once or more), `x-echo-fails: 2` (only the first
+//! two tries get that status), `x-echo-grpc-status: 5` (of a backend that speaks gRPC). Behind TLS it sees as headers,
 //! too, what the handshake said: `tls-sni`, `tls-alpn` and `tls-client`, the length of the client's certificate.
 
 use crate::http::Stream;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use prost::Message;
 use rustls::ServerConfig;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -54,6 +56,8 @@ impl Seen {
         Extras {
             status: number("x-echo-status").map_or(200, |status| status as u16),
             delay: Duration::from_millis(number("x-echo-delay-ms").unwrap_or(0)),
+            fails: number("x-echo-fails"),
+            grpc: number("x-echo-grpc-status").unwrap_or(0),
             size: number("x-echo-size").map(|size| size.min(10_000_000) as usize),
             headers,
         }
@@ -62,6 +66,8 @@ impl Seen {
 
 struct Extras {
     status: u16,
+    fails: Option<u64>,
+    grpc: u64,
     delay: Duration,
     size: Option<usize>,
     headers: Vec<(String, String)>,
@@ -76,6 +82,8 @@ pub enum Speaks {
     Http1,
     /// HTTP/2 with prior knowledge.
     H2c,
+    /// gRPC: the JSON comes as a message, and a status after it. It is an authorization service too: see [`authorize`].
+    Grpc,
 }
 
 /// A running echo backend; dropping it closes its listener and its connections.
@@ -85,6 +93,7 @@ pub struct Backend {
     /// Where it listens.
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    failed: Arc<Mutex<u64>>,
     task: JoinHandle<()>,
 }
 
@@ -98,8 +107,8 @@ impl Backend {
     pub async fn start_with(name: &str, address: IpAddr, speaks: Speaks, tls: Tls) -> Result<Self> {
         let listener = TcpListener::bind((address, 0)).await.context("bind a backend")?;
         let address = listener.local_addr()?;
-        let echo = Echo { name: name.into(), handshake: Vec::new(), seen: Arc::default() };
-        let seen = echo.seen.clone();
+        let echo = Echo { name: name.into(), handshake: Vec::new(), seen: Arc::default(), failed: Arc::default() };
+        let (seen, failed) = (echo.seen.clone(), echo.failed.clone());
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -120,17 +129,21 @@ impl Backend {
                     // A connection that breaks is the proxy's to report.
                     let _ = match speaks {
                         Speaks::Http1 => echo.http1(stream).await,
-                        Speaks::H2c => echo.http2(stream).await,
+                        Speaks::H2c => echo.http2(stream, false).await,
+                        Speaks::Grpc => echo.http2(stream, true).await,
                     };
                 });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { name: name.into(), address, seen, task })
+        Ok(Self { name: name.into(), address, seen, failed, task })
     }
 
-    /// Takes what it has received since the last time; at most the newest 10,000.
+    /// Takes what it has received since the last time; at most the newest 10,000. What fails at first fails anew.
     pub fn take_seen(&self) -> Vec<Seen> {
+        if let Ok(mut failed) = self.failed.lock() {
+            *failed = 0;
+        }
         self.seen.lock().map(|mut seen| std::mem::take(&mut *seen)).unwrap_or_default()
     }
 }
@@ -161,13 +174,21 @@ struct Echo {
     name: String,
     handshake: Vec<(String, String)>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    failed: Arc<Mutex<u64>>,
 }
 
 impl Echo {
     async fn answer(&self, mut seen: Seen) -> (Extras, Vec<u8>) {
         seen.backend = self.name.clone();
         seen.headers.extend(self.handshake.iter().cloned());
-        let extras = seen.extras();
+        let mut extras = seen.extras();
+        if let (Some(fails), Ok(mut failed)) = (extras.fails, self.failed.lock()) {
+            if *failed < fails {
+                *failed += 1;
+            } else {
+                extras.status = 200;
+            }
+        }
         let body = match extras.size {
             Some(size) => vec![b'x'; size],
             None => serde_json::to_vec(&seen).unwrap_or_default(),
@@ -221,7 +242,7 @@ impl Echo {
         Ok(())
     }
 
-    async fn http2(&self, stream: Box<dyn Stream>) -> Result<()> {
+    async fn http2(&self, stream: Box<dyn Stream>, grpc: bool) -> Result<()> {
         let mut connection = h2::server::handshake(stream).await?;
         while let Some(request) = connection.accept().await {
             let (request, mut respond) = request?;
@@ -236,10 +257,19 @@ impl Echo {
                 let mut headers = vec![("host".into(), head.uri.authority().map_or("", |a| a.as_str()).to_owned())];
                 headers.extend(head.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))));
                 let path = head.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
+                if grpc && path == CHECK {
+                    return send_message(&mut respond, http::Response::builder(), &authorize(&whole), 0);
+                }
                 let (method, protocol) = (head.method.to_string(), "HTTP/2".to_owned());
                 let seen = Seen { backend: String::new(), protocol, method, path, headers, body: text(&whole) };
                 let (extras, body) = echo.answer(seen).await;
                 let mut response = http::Response::builder().status(extras.status).header(NAME, &echo.name);
+                if grpc {
+                    for (name, value) in &extras.headers {
+                        response = response.header(name, value);
+                    }
+                    return send_message(&mut respond, response, &body, extras.grpc);
+                }
                 response = response.header("content-type", "application/json").header("content-length", body.len());
                 for (name, value) in &extras.headers {
                     response = response.header(name, value);
@@ -253,6 +283,67 @@ impl Echo {
         }
         Ok(())
     }
+}
+
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+
+/// Answers with one gRPC message and a status.
+fn send_message(
+    respond: &mut h2::server::SendResponse<Bytes>,
+    response: http::response::Builder,
+    message: &[u8],
+    status: u64,
+) {
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", status.into());
+    if let Ok(response) = response.header("content-type", "application/grpc").body(())
+        && let Ok(mut stream) = respond.send_response(response, false)
+    {
+        let length = (message.len() as u32).to_be_bytes();
+        let _ = stream.send_data([&[0], &length[..], message].concat().into(), false);
+        let _ = stream.send_trailers(trailers);
+    }
+}
+
+/// Decides by the request's `x-ask`: `yes` may pass and becomes `x-user: ann`; anything else may not.
+fn authorize(question: &[u8]) -> Vec<u8> {
+    use proto::envoy::{
+        envoy::{
+            config::core::v3::{HeaderValue, HeaderValueOption},
+            service::auth::v3::{
+                CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse, check_response::HttpResponse,
+            },
+            r#type::v3::HttpStatus,
+        },
+        google::rpc::Status,
+    };
+    let header = |key: &str, value: String| HeaderValueOption {
+        header: Some(HeaderValue { key: key.into(), value, ..Default::default() }),
+        ..Default::default()
+    };
+    let question = CheckRequest::decode(question.get(5..).unwrap_or_default()).unwrap_or_default();
+    let http = question.attributes.and_then(|all| all.request).and_then(|request| request.http).unwrap_or_default();
+    let (code, answer) = match http.headers.get("x-ask").map(String::as_str) {
+        Some("yes") => {
+            let headers = vec![
+                header("x-user", "ann".into()),
+                header("x-asked", format!("{} {} {}", http.method, http.host, http.path)),
+                header("x-asked-body", text(&http.raw_body)),
+                header("x-asked-headers", (http.headers.contains_key("x-other")).to_string()),
+            ];
+            (0, HttpResponse::OkResponse(OkHttpResponse { headers, ..Default::default() }))
+        }
+        _ => {
+            let denied = DeniedHttpResponse {
+                status: Some(HttpStatus { code: 401 }),
+                headers: vec![header("x-why", "no".into())],
+                body: "go away".into(),
+            };
+            (7, HttpResponse::DeniedResponse(denied))
+        }
+    };
+    let status = Some(Status { code, ..Default::default() });
+    CheckResponse { status, http_response: Some(answer), ..Default::default() }.encode_to_vec()
 }
 
 enum Length {

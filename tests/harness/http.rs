@@ -279,11 +279,20 @@ async fn http2(stream: Box<dyn Stream>, call: &Call) -> Result<Answer> {
         body.flow_control().release_capacity(data.len())?;
         whole.extend_from_slice(&data);
     }
+    let trailers = body.trailers().await.context("HTTP/2 trailers")?.unwrap_or_default();
     driver.abort();
+    // A gRPC message without its frame.
+    if head.headers.get("content-type").is_some_and(|kind| kind == "application/grpc") && whole.len() >= 5 {
+        whole.drain(..5);
+    }
     let pair = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         (name.to_string(), value.as_bytes().iter().copied().map(char::from).collect())
     };
-    Ok(Answer { status: head.status.as_u16(), headers: head.headers.iter().map(pair).collect(), body: whole })
+    Ok(Answer {
+        status: head.status.as_u16(),
+        headers: head.headers.iter().chain(&trailers).map(pair).collect(),
+        body: whole,
+    })
 }
 
 /// One byte a character.

@@ -1,9 +1,15 @@
 //! Filters of HTTPRoute.
 
-use super::{Check, gateway::local_reference, http_route::backend_reference, name};
+use super::{
+    Check,
+    gateway::local_reference,
+    http_route::{backend_reference, is_path},
+    name,
+};
 use crate::{
-    HttpCorsFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpPathModifierType, HttpRequestMirrorFilter,
-    HttpRequestRedirectFilter, HttpRouteFilter, HttpRouteFilterType as Type,
+    ExternalAuthProtocol, HttpCorsFilter, HttpExternalAuthFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier,
+    HttpPathModifierType, HttpRequestMirrorFilter, HttpRequestRedirectFilter, HttpRouteFilter,
+    HttpRouteFilterType as Type,
 };
 
 /// Rules of a list of filters.
@@ -34,6 +40,7 @@ pub fn filter(check: &mut Check, filter: &HttpRouteFilter) {
         (Type::RequestRedirect, "requestRedirect", filter.request_redirect.is_some()),
         (Type::UrlRewrite, "urlRewrite", filter.url_rewrite.is_some()),
         (Type::Cors, "cors", filter.cors.is_some()),
+        (Type::ExternalAuth, "externalAuth", filter.external_auth.is_some()),
         (Type::ExtensionRef, "extensionRef", filter.extension_ref.is_some()),
     ] {
         let (wanted, seen) = (filter.kind == kind, spelled(filter.kind));
@@ -63,6 +70,9 @@ pub fn filter(check: &mut Check, filter: &HttpRouteFilter) {
     if let Some(cors) = &filter.cors {
         check.field("cors", |check| cors_filter(check, cors));
     }
+    if let Some(auth) = &filter.external_auth {
+        check.field("externalAuth", |check| external_auth(check, auth));
+    }
     if let Some(reference) = &filter.extension_ref {
         check.field("extensionRef", |check| local_reference(check, reference));
     }
@@ -83,6 +93,7 @@ fn spelled(kind: Type) -> &'static str {
         Type::RequestRedirect => "RequestRedirect",
         Type::UrlRewrite => "URLRewrite",
         Type::Cors => "CORS",
+        Type::ExternalAuth => "ExternalAuth",
         Type::ExtensionRef => "ExtensionRef",
     }
 }
@@ -160,6 +171,37 @@ fn cors_filter(check: &mut Check, cors: &HttpCorsFilter) {
         check.field(field, |check| check.hold(alone, "wanted '*' or other values, saw both"));
     }
     check.field("maxAge", |check| check.hold(cors.max_age >= 1, "wanted at least 1, saw 0"));
+}
+
+fn external_auth(check: &mut Check, auth: &HttpExternalAuthFilter) {
+    check.field("backendRef", |check| backend_reference(check, &auth.backend_ref));
+    for (protocol, name, field, present) in [
+        (ExternalAuthProtocol::Http, "HTTP", "http", auth.http.is_some()),
+        (ExternalAuthProtocol::Grpc, "GRPC", "grpc", auth.grpc.is_some()),
+    ] {
+        let wanted = auth.protocol == protocol;
+        check.hold(!wanted || present, format!("wanted {field} with protocol {name}, it is missing"));
+        check.hold(wanted || !present, format!("wanted no {field} with another protocol than {name}"));
+    }
+    let mut headers = |config: &'static str, field: &str, names: &[String]| {
+        check.field(config, |check| {
+            check.each(field, names, 0..=64, |_, _| {});
+            check.unique(field, names, "values", String::clone);
+        });
+    };
+    if let Some(grpc) = &auth.grpc {
+        headers("grpc", "allowedHeaders", &grpc.allowed_headers);
+    }
+    if let Some(http) = &auth.http {
+        headers("http", "allowedHeaders", &http.allowed_headers);
+        headers("http", "allowedResponseHeaders", &http.allowed_response_headers);
+        check.field("http", |check| {
+            check.field("path", |check| {
+                let fits = http.path.is_empty() || (http.path.len() <= 1024 && is_path(&http.path));
+                check.hold(fits, format!("wanted up to 1024 characters of a path (RFC 3986), saw {:?}", http.path));
+            });
+        });
+    }
 }
 
 fn is_origin(text: &str) -> bool {

@@ -2,8 +2,8 @@
 
 use super::{Check, gateway::reference_parts, http_filter, name};
 use crate::{
-    BackendObjectReference, HttpBackendRef, HttpPathMatch, HttpRouteMatch, HttpRouteRule, HttpRouteSpec,
-    ParentReference, PathMatchType,
+    BackendObjectReference, CookieLifetimeType, HttpBackendRef, HttpPathMatch, HttpRouteMatch, HttpRouteRetry,
+    HttpRouteRule, HttpRouteSpec, ParentReference, PathMatchType, SessionPersistence, SessionPersistenceType,
 };
 
 /// A route has at most 16 rules of 64 matches, and not more than this in all.
@@ -14,6 +14,8 @@ pub fn route(check: &mut Check, spec: &HttpRouteSpec) {
         parents(check, &spec.parent_refs);
         check.each("hostnames", &spec.hostnames, 0..=16, |check, host| check.value(host, &name::HOSTNAME));
         check.each("rules", &spec.rules, 1..=16, rule);
+        let named: Vec<_> = spec.rules.iter().filter_map(|rule| rule.name.as_deref()).collect();
+        check.unique("rules", &named, "names of rules", |name| *name);
         let matches: usize = spec.rules.iter().map(|rule| rule.matches.len()).sum();
         check.field("rules", |check| {
             check.hold(
@@ -65,6 +67,12 @@ fn rule(check: &mut Check, rule: &HttpRouteRule) {
     if !one_prefix && filters.into_iter().any(http_filter::replaces_prefix) {
         check.field("matches", |check| check.fail("wanted exactly one PathPrefix match with replacePrefixMatch"));
     }
+    if let Some(written) = &rule.retry {
+        retry(check, written);
+    }
+    if let Some(written) = &rule.session_persistence {
+        session(check, written);
+    }
     if let Some(timeouts) = &rule.timeouts
         && let (Some(request), Some(backend)) = (timeouts.request, timeouts.backend_request)
     {
@@ -74,6 +82,29 @@ fn rule(check: &mut Check, rule: &HttpRouteRule) {
                 .hold(fits, format!("wanted a backendRequest timeout up to that of request, {request}, saw {backend}"));
         });
     }
+}
+
+fn retry(check: &mut Check, retry: &HttpRouteRetry) {
+    check.field("retry", |check| {
+        check.each("codes", &retry.codes, 0..=200, |check, code| {
+            check.hold((400..=599).contains(code), format!("wanted 400 to 599, saw {code}"));
+        });
+        check.unique("codes", &retry.codes, "codes", |code| *code);
+        check.field("attempts", |check| check.hold(retry.attempts != Some(0), "wanted at least 1, saw 0"));
+    });
+}
+
+/// Rules of session persistence.
+pub fn session(check: &mut Check, session: &SessionPersistence) {
+    check.field("sessionPersistence", |check| {
+        let length = session.session_name.as_deref().map_or(0, |name| name.chars().count());
+        check.field("sessionName", |check| check.hold(length <= 128, "wanted up to 128 characters"));
+        let is_cookie = session.kind == SessionPersistenceType::Cookie;
+        check.hold(is_cookie || session.cookie_config.is_none(), "wanted no cookieConfig with type Header");
+        let lifetime = session.cookie_config.map(|config| config.lifetime_type);
+        let endless = lifetime == Some(CookieLifetimeType::Permanent) && session.absolute_timeout.is_none();
+        check.hold(!endless, "wanted an absoluteTimeout with lifetimeType Permanent, it is missing");
+    });
 }
 
 fn matches(check: &mut Check, matches: &HttpRouteMatch) {
@@ -109,7 +140,7 @@ fn path(check: &mut Check, path: &HttpPathMatch) {
 }
 
 /// `^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+$`
-fn is_path(text: &str) -> bool {
+pub fn is_path(text: &str) -> bool {
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
         rest = match (first, after) {

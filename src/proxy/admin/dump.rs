@@ -239,6 +239,7 @@ fn route(route: &Route) -> Value {
 fn step(step: &Step) -> Value {
     match step {
         Step::Rbac(policies) => rbac(policies),
+        Step::Session(session) => json!({"stateful_session": format!("{session:?}")}),
         Step::ExtAuthz(authz) => json!({"ext_authz": {"cluster": *authz.cluster}}),
     }
 }

@@ -12,6 +12,24 @@ pub enum Step {
     Rbac(Arc<Rbac>),
     /// Authorisation by a service (`envoy.filters.http.ext_authz`).
     ExtAuthz(Arc<ExtAuthz>),
+    /// The requests of a session go to one endpoint (`envoy.filters.http.stateful_session`).
+    Session(Arc<Session>),
+}
+
+/// How a session is told; the endpoint itself is written in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// By a header that the client repeats.
+    Header(Name),
+    /// By a cookie.
+    Cookie {
+        /// Its name.
+        name: Name,
+        /// How long it lives; none is until the browser forgets it.
+        life: Option<Duration>,
+        /// Where it counts.
+        path: Name,
+    },
 }
 
 /// Steps of a route alone. A route without any has none of these: nothing of it costs a plain request anything.

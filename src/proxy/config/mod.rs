@@ -23,7 +23,7 @@ pub use cluster::{
     Balance, Cluster, ClusterSpec, Discovery, Endpoint, Endpoints, Health, Http2Limits, Limits, Locality, SubjectName,
     Upstream, UpstreamTls,
 };
-pub use extension::{AuthBody, AuthService, Cors, ExtAuthz, HttpAuth, RouteSteps, Step};
+pub use extension::{AuthBody, AuthService, Cors, ExtAuthz, HttpAuth, RouteSteps, Session, Step};
 pub use headers::{AppendAction, HeaderEdit, HeaderEdits};
 pub use http::{
     AccessLog, CertificateDetails, Codec, HttpFilter, HttpManager, LogSink, RoutesFrom, ServerHeader, Underscores,
@@ -83,7 +83,7 @@ impl Config {
         match from {
             PolicySource::Named(name) => match self.extensions.get(name)? {
                 Step::Rbac(rbac) => Some(rbac),
-                Step::ExtAuthz(_) => None,
+                Step::ExtAuthz(_) | Step::Session(_) => None,
             },
             PolicySource::Inline(rbac) => Some(rbac),
         }

@@ -25,9 +25,12 @@ pub(super) fn request(cors: &Cors, x: &mut Exchange<'_>) -> Option<Fields> {
             };
             // With credentials a browser takes a star literally: what it asked for is repeated.
             let or_asked = |value: &str, asked: &[u8]| match value {
-                "*" if cors.credentials => asked.to_vec(),
+                "*" => asked.to_vec(),
                 value => value.as_bytes().to_vec(),
             };
+            if cors.credentials {
+                say("access-control-allow-credentials", b"true");
+            }
             let headers = asked("access-control-request-headers").unwrap_or_default();
             say("access-control-allow-methods", &or_asked(&cors.methods, method));
             say("access-control-allow-headers", &or_asked(&cors.headers, headers));
@@ -37,7 +40,7 @@ pub(super) fn request(cors: &Cors, x: &mut Exchange<'_>) -> Option<Fields> {
         None => None,
     };
     if allowed {
-        let after = x.after.get_or_insert_with(Box::<After>::default);
+        let after = x.left.after.get_or_insert_with(Box::<After>::default);
         after.write(AppendAction::Overwrite, "access-control-allow-origin", origin);
         if cors.credentials {
             after.write(AppendAction::Overwrite, "access-control-allow-credentials", *b"true");

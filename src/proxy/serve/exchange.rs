@@ -6,6 +6,7 @@ use super::{
     local::{self, Local},
     prepare,
     respond::Responder,
+    session::Used,
     trace::Trace,
 };
 use crate::{
@@ -43,8 +44,17 @@ pub(super) struct Exchange<'a> {
     pub(super) upgrade: bool,
     /// The client waits to be told to go on.
     pub(super) expects_continue: bool,
-    /// What filters have to say on the response, if anything.
+    /// What filters left behind for later.
+    pub(super) left: Left,
+}
+
+/// What filters left behind for later.
+#[derive(Default)]
+pub(super) struct Left {
+    /// What they have to say on the response, if anything.
     pub(super) after: Option<Box<After>>,
+    /// The session that the request belongs to, if the route has sessions.
+    pub(super) session: Option<Box<Used>>,
 }
 
 /// What filters write on a response, whoever it comes from, after the route's own edits.

@@ -6,11 +6,12 @@ use super::{
     ext_authz,
     local::{self, Local},
     respond::Responder,
+    session,
     trace::Trace,
 };
 use crate::{
     authz::{Explanation, Input, Metadata, Rbac, Verdict},
-    config::{Config, HttpFilter, Route, Step},
+    config::{Action, Config, HttpFilter, Route, Step},
     head::Head,
     message::Source,
     route::Request,
@@ -39,7 +40,10 @@ pub(super) async fn run(
             },
             HttpFilter::OfRoute => of_route.map_or(&[][..], |steps| &steps.chain),
             HttpFilter::Cors => {
-                let answer = of_route.and_then(|steps| cors::request(steps.cors.as_ref()?, x));
+                // As in Envoy: a redirect or an answer of our own is no resource that anybody could share.
+                let forwards = route.is_some_and(|route| matches!(route.action, Action::Forward(_)));
+                let cors = of_route.filter(|_| forwards).and_then(|steps| steps.cors.as_ref());
+                let answer = cors.and_then(|cors| cors::request(cors, x));
                 match answer {
                     None => continue,
                     Some(fields) => {
@@ -56,6 +60,7 @@ pub(super) async fn run(
                         return Some(deny(x, trace, source, responder, why).await);
                     }
                 }
+                Step::Session(session) => x.left.session = session::Used::new(session, x.head).map(Box::new),
                 Step::ExtAuthz(authz) => {
                     // Boxed: requests that ask nobody don't pay for it.
                     let asked = Box::pin(ext_authz::run(config, authz, x, trace, source, responder)).await;

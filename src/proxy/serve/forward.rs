@@ -144,7 +144,14 @@ async fn attempts(
     let mut before: Option<Rc<Target>> = None;
     loop {
         trace.attempts += 1;
-        let target = plan.group.pick(|| x.worker.random(), before.as_ref()).ok_or(Failed::NoEndpoint)?;
+        let mine = x
+            .left
+            .session
+            .as_ref()
+            .filter(|_| trace.attempts == 1)
+            .and_then(|session| plan.group.find(session.wanted?));
+        let target =
+            mine.or_else(|| plan.group.pick(|| x.worker.random(), before.as_ref())).ok_or(Failed::NoEndpoint)?;
         let active = Active::new(target.clone());
         trace.upstream = Some(active.address);
         if plan.selected.host.attempt_count {
@@ -165,6 +172,7 @@ async fn attempts(
         before = Some(target.clone());
         drop(active);
         let pause = pause(retry, trace.attempts, x.worker.random());
+        talk.rest(x.alarm);
         talk.guard(x.alarm, tokio::time::sleep(pause)).await?;
         source.rewind();
         plan.mirrors.restart();

@@ -2,7 +2,7 @@
 
 use super::{
     Link,
-    exchange::{self, End, Exchange},
+    exchange::{self, End, Exchange, Left},
     local::{self, Local},
     respond::Responder,
     trace::Trace,
@@ -168,7 +168,7 @@ async fn request(worker: &Rc<Worker>, link: &Link, io: &Io, alarm: &Alarm, scrat
         started,
         upgrade,
         expects_continue,
-        after: None,
+        left: Left::default(),
     };
     let end = exchange::run(&mut x, &mut source, &mut responder).await;
     source.release();
@@ -209,7 +209,7 @@ async fn refuse(
         started,
         upgrade: false,
         expects_continue: false,
-        after: None,
+        left: Left::default(),
     };
     let mut trace = Trace::new(started);
     trace.details = format!("http1.codec_error: {refusal}").into();

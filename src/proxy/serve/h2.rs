@@ -2,7 +2,7 @@
 
 use super::{
     Link,
-    exchange::{self, Exchange},
+    exchange::{self, Exchange, Left},
     h2_heads,
     local::{self, Local},
     respond::Responder,
@@ -107,7 +107,7 @@ async fn stream(worker: &Rc<Worker>, link: &Link, request: Request<RecvStream>, 
         started,
         upgrade: false,
         expects_continue: false,
-        after: None,
+        left: Left::default(),
     };
     match read {
         // A response that was cut off resets the stream when its handles are dropped.

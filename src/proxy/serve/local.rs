@@ -99,7 +99,7 @@ pub(super) async fn answer(
     if let Some((table, selected)) = local.edits {
         edit_response(table, selected, None, &mut reply.fields);
     }
-    if let Some(after) = &x.after {
+    if let Some(after) = &x.left.after {
         after.apply(&mut reply.fields);
     }
     prepare::response(reply, x.link, x.worker);

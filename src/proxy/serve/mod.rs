@@ -14,6 +14,7 @@ mod local;
 mod mirror;
 mod prepare;
 mod respond;
+mod session;
 mod talk;
 mod trace;
 mod tunnel;

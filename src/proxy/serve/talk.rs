@@ -2,7 +2,7 @@
 
 use super::{
     Link,
-    exchange::{After, End, Exchange},
+    exchange::{After, End, Exchange, Left},
     forward::Plan,
     line::Line,
     prepare,
@@ -24,6 +24,7 @@ use crate::{
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
@@ -128,7 +129,7 @@ pub(super) struct Talk<'p, 'c> {
 }
 
 /// How a line was left.
-enum Left {
+enum Ended {
     /// The response is complete; the line may be used again, or not.
     Complete { reusable: bool },
     /// The response was cut off.
@@ -176,9 +177,9 @@ impl<'p, 'c> Talk<'p, 'c> {
                 // The backend closed an idle connection just as we used it: once more, on a new one.
                 Err(Failed::Reset { stale: true }) if may_replay(x.head) && source.is_untouched() => {}
                 Err(failed) => return Err(failed),
-                Ok(Left::Broken) => return Ok(End::Broken),
-                Ok(Left::Upgraded) => return Ok(tunnel(x, trace, &line, self.idle, source, responder).await),
-                Ok(Left::Complete { reusable }) => {
+                Ok(Ended::Broken) => return Ok(End::Broken),
+                Ok(Ended::Upgraded) => return Ok(tunnel(x, trace, &line, self.idle, source, responder).await),
+                Ok(Ended::Complete { reusable }) => {
                     if let (Line::H1(connection), true) = (line, reusable) {
                         target.give_back(connection, now());
                     }
@@ -197,7 +198,7 @@ impl<'p, 'c> Talk<'p, 'c> {
         last: bool,
         source: &mut Source<'_>,
         responder: &mut Responder<'_>,
-    ) -> Result<Left, Failed> {
+    ) -> Result<Ended, Failed> {
         if x.expects_continue && !source.is_done() {
             responder.proceed().await.map_err(|_| Failed::ClientGone)?;
             x.expects_continue = false;
@@ -234,16 +235,16 @@ impl<'p, 'c> Talk<'p, 'c> {
         let upgraded = x.reply.status == 101;
         self.attempt.set(None);
         self.touch(x.alarm, answered);
-        self.edit_reply(x.reply, x.after.as_deref(), x.link, x.worker);
+        self.edit_reply(x.reply, &mut x.left, trace.upstream, (x.link, x.worker));
         trace.status = x.reply.status;
         trace.details = "via_upstream".into();
         let (mut body, keep_alive) = answer.body(line, x.back);
         if x.link.is_leaving(x.worker) {
             responder.close_after();
         }
-        let Ok(mut out) = responder.head(x.reply, body.length()) else { return Ok(Left::Broken) };
+        let Ok(mut out) = responder.head(x.reply, body.length()) else { return Ok(Ended::Broken) };
         if upgraded {
-            return Ok(if out.flush().await.is_ok() { Left::Upgraded } else { Left::Broken });
+            return Ok(if out.flush().await.is_ok() { Ended::Upgraded } else { Ended::Broken });
         }
         let copied = {
             let mut copying = pin!(copy(&mut body, &mut out, |piece| {
@@ -261,11 +262,11 @@ impl<'p, 'c> Talk<'p, 'c> {
         pumping.tell(trace);
         if let Err(cut) = copied {
             cut.note(trace);
-            return Ok(Left::Broken);
+            return Ok(Ended::Broken);
         }
         // A byte behind the response would be taken for the next one.
         let reusable = keep_alive && pumping.done.get() && !pumping.broken.get() && x.back.is_empty();
-        Ok(Left::Complete { reusable })
+        Ok(Ended::Complete { reusable })
     }
 
     /// Whether the head of a response is for the client.
@@ -279,14 +280,30 @@ impl<'p, 'c> Talk<'p, 'c> {
         Ok(())
     }
 
-    fn edit_reply(&self, reply: &mut Reply, after: Option<&After>, link: &Link, worker: &Worker) {
+    fn edit_reply(
+        &self,
+        reply: &mut Reply,
+        left: &mut Left,
+        chosen: Option<SocketAddr>,
+        (link, worker): (&Link, &Worker),
+    ) {
         strip_hop_by_hop(&mut reply.fields, reply.status == 101, |_| false);
         let plan = self.plan;
         edit_response(plan.table, plan.selected, Some(plan.weighted), &mut reply.fields);
+        let Left { after, session } = left;
+        if let (Some(session), Some(chosen)) = (session, chosen) {
+            session.tell(chosen, after.get_or_insert_with(Box::<After>::default));
+        }
         if let Some(after) = after {
             after.apply(&mut reply.fields);
         }
         prepare::response(reply, link, worker);
+    }
+
+    /// A try is over: its time counts no more.
+    pub(super) fn rest(&self, alarm: &Alarm) {
+        self.attempt.set(None);
+        self.arm(alarm);
     }
 
     /// Waits for something that comes before the request is sent.

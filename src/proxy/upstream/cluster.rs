@@ -5,6 +5,7 @@ use crate::config::{Balance, Cluster, ClusterSpec, Endpoints, Health, Name};
 use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
@@ -95,6 +96,12 @@ impl Group {
             }
         }
         Some(&self.targets[chosen])
+    }
+
+    /// The endpoint with that address, if it is usable.
+    pub(crate) fn find(&self, address: SocketAddr) -> Option<&Rc<Target>> {
+        let usable = self.eligible.iter().map(|&(index, _)| &self.targets[index]);
+        usable.into_iter().find(|target| target.address == address)
     }
 
     /// Requests under way for each unit of weight, scaled.

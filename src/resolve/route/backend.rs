@@ -8,13 +8,13 @@ use super::{
 use crate::{
     grant::{Grants, Referent, Referrer, permits},
     kind::{RouteKey, RouteKind},
-    service::{ServiceShape, Transport},
+    service::{Port, ServiceShape, Transport},
     status::Fault,
 };
 use api::BackendObjectReference;
 use engine::{Table, View};
-use model::{Action, Backend, Cluster, HeaderEdits, Mirror, ObjectKey, Route};
-use std::{collections::BTreeSet, sync::Arc};
+use model::{Action, AuthProtocol, Backend, Cluster, ExternalAuth, HeaderEdits, Mirror, ObjectKey, Route, Steps};
+use std::sync::Arc;
 
 /// Follows the references of one route.
 pub(crate) struct Resolver<'a> {
@@ -30,12 +30,13 @@ struct Resolved {
     request_headers: HeaderEdits,
     response_headers: HeaderEdits,
     mirrors: Vec<Mirror>,
+    steps: Steps,
     action: Action,
 }
 
 impl Resolver<'_> {
     pub(super) fn routed(&self, rules: &[Rule]) -> Routed {
-        let mut routed = Routed { routes: Vec::new(), clusters: BTreeSet::new(), refs_fault: None };
+        let mut routed = Routed::default();
         for rule in rules {
             let resolved = match &rule.outcome {
                 Outcome::Valid(valid) => self.resolve(valid, &mut routed),
@@ -49,6 +50,7 @@ impl Resolver<'_> {
                     request_headers: resolved.request_headers.clone(),
                     response_headers: resolved.response_headers.clone(),
                     mirrors: resolved.mirrors.clone(),
+                    steps: resolved.steps.clone(),
                     action: resolved.action.clone(),
                 }))
             }));
@@ -57,12 +59,16 @@ impl Resolver<'_> {
     }
 
     fn resolve(&self, valid: &Valid, routed: &mut Routed) -> Resolved {
-        let Filters { request_headers, response_headers, rewrite, redirect, mirrors } = &valid.filters;
-        let mut resolve = |reference: &BackendObjectReference, field: String| {
-            let found = self.cluster(reference);
+        let Filters { request_headers, response_headers, rewrite, redirect, mirrors, cors, auth, .. } = &valid.filters;
+        let mut follow = |reference: &BackendObjectReference, http2: bool, field: String| {
+            let found = self.port(reference);
             match found {
-                Ok(cluster) => {
+                Ok(port) => {
+                    let cluster = if http2 { port.http2_cluster() } else { port.cluster.clone() };
                     routed.clusters.insert(cluster.clone());
+                    if cluster != port.cluster {
+                        routed.http2.insert(cluster.clone());
+                    }
                     Some(cluster)
                 }
                 Err((reason, why)) => {
@@ -72,6 +78,18 @@ impl Resolver<'_> {
                 }
             }
         };
+        // A service that can't be asked lets nothing pass (Gateway API `HTTPRouteFilter.type`).
+        let auth = match auth {
+            None => None,
+            Some(auth) => {
+                let http2 = matches!(auth.protocol, AuthProtocol::Grpc(_));
+                let field = format!("filters[{}].externalAuth.backendRef", auth.index);
+                let Some(cluster) = follow(&auth.reference, http2, field) else { return failing() };
+                let (authority, protocol) = (authority(&cluster), auth.protocol.clone());
+                Some(Arc::new(ExternalAuth { cluster, authority, protocol, body: auth.body }))
+            }
+        };
+        let mut resolve = |reference: &BackendObjectReference, field: String| follow(reference, false, field);
         let mirrors = mirrors.iter().filter_map(|mirror| {
             let cluster = resolve(&mirror.reference, format!("filters[{}].requestMirror.backendRef", mirror.index))?;
             (mirror.per_million > 0).then_some(Mirror { cluster, per_million: mirror.per_million })
@@ -83,6 +101,7 @@ impl Resolver<'_> {
             (backend.weight > 0).then(|| Backend {
                 cluster,
                 weight: backend.weight,
+                host: backend.filters.rewrite.as_ref().and_then(|rewrite| rewrite.host.clone()),
                 request_headers: backend.filters.request_headers.clone(),
                 response_headers: backend.filters.response_headers.clone(),
             })
@@ -93,11 +112,12 @@ impl Resolver<'_> {
             None if backends.iter().all(|backend| backend.cluster.is_none()) => Action::Respond { status: 500 },
             None => {
                 let (rewrite, timeouts) = (rewrite.clone().unwrap_or_default(), valid.timeouts.clone());
-                Action::Forward { backends, rewrite, timeouts }
+                Action::Forward { backends, rewrite, timeouts, retry: valid.retry.clone() }
             }
         };
         let (request_headers, response_headers) = (request_headers.clone(), response_headers.clone());
-        Resolved { request_headers, response_headers, mirrors, action }
+        let steps = Steps { cors: cors.clone(), auth, session: valid.session.clone() };
+        Resolved { request_headers, response_headers, mirrors, steps, action }
     }
 
     fn has_tls(&self, cluster: &Arc<str>) -> bool {
@@ -106,6 +126,11 @@ impl Resolver<'_> {
 
     /// The cluster behind a reference, or why there is none.
     pub(crate) fn cluster(&self, reference: &BackendObjectReference) -> Result<Arc<str>, (&'static str, String)> {
+        self.port(reference).map(|port| port.cluster)
+    }
+
+    /// The port behind a reference, or why there is none.
+    fn port(&self, reference: &BackendObjectReference) -> Result<Port, (&'static str, String)> {
         if (&*reference.group, &*reference.kind) != ("", "Service") {
             let (kind, group) = (&reference.kind, &reference.group);
             return Err(("InvalidKind", format!("wanted a Service, saw a {kind} of {group:?}")));
@@ -131,11 +156,9 @@ impl Resolver<'_> {
             return Err(("BackendNotFound", format!("Service {target} has no port {number} in spec.ports")));
         };
         match &port.protocol {
-            _ if !self.route.kind.is_http() && port.transport == transport => Ok(port.cluster.clone()),
-            Ok(_) if self.route.kind.is_http() => Ok(port.cluster.clone()),
-            Err(_) if self.route.kind.is_http() && port.wants_tls() && self.has_tls(&port.cluster) => {
-                Ok(port.cluster.clone())
-            }
+            _ if !self.route.kind.is_http() && port.transport == transport => Ok(port.clone()),
+            Ok(_) if self.route.kind.is_http() => Ok(port.clone()),
+            Err(_) if self.route.kind.is_http() && port.wants_tls() && self.has_tls(&port.cluster) => Ok(port.clone()),
             protocol => Err((
                 "UnsupportedProtocol",
                 format!(
@@ -148,12 +171,20 @@ impl Resolver<'_> {
     }
 }
 
+/// The host and port that a cluster's name has in it.
+fn authority(cluster: &str) -> Arc<str> {
+    let port = cluster.split('|').nth(1).unwrap_or_default();
+    let host = cluster.rsplit('|').next().unwrap_or_default();
+    format!("{host}:{port}").into()
+}
+
 /// An answer of 500 to whatever matches.
 fn failing() -> Resolved {
     Resolved {
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         mirrors: Vec::new(),
+        steps: Steps::default(),
         action: Action::Respond { status: 500 },
     }
 }

@@ -1,9 +1,9 @@
 //! Filters of HTTPRoute rules and backends.
 
-use super::{matching::is_path, rule::Mistake};
+use super::{cors, matching::is_path, rule::Mistake};
 use crate::status::quoted;
 use api::{HttpPathModifierType, HttpRouteFilter, HttpRouteFilterType};
-use model::{HeaderEdit, HeaderEdits, PathRewrite, Redirect, Rewrite};
+use model::{AuthProtocol, Cors, HeaderEdit, HeaderEdits, PathRewrite, Redirect, Rewrite};
 use std::sync::Arc;
 
 /// The filters of a rule or a backend.
@@ -15,6 +15,20 @@ pub(crate) struct Filters {
     /// Its port as written.
     pub(crate) redirect: Option<Redirect>,
     pub(crate) mirrors: Vec<MirrorRef>,
+    pub(crate) cors: Option<Arc<Cors>>,
+    pub(crate) auth: Option<AuthRef>,
+    /// The Host, set as if it were any header.
+    host: Option<Arc<str>>,
+}
+
+/// A service that decides about requests, before its reference is followed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AuthRef {
+    /// Index of the filter.
+    pub(crate) index: usize,
+    pub(crate) reference: api::BackendObjectReference,
+    pub(crate) protocol: AuthProtocol,
+    pub(crate) body: Option<u32>,
 }
 
 /// A mirror, before its reference is followed.
@@ -42,6 +56,18 @@ pub(super) fn parse(written: &[HttpRouteFilter]) -> Result<Filters, Mistake> {
         let what = ": RequestRedirect and URLRewrite exclude each other";
         return Err(Mistake { reason: "IncompatibleFilters", what: what.into() });
     }
+    match (filters.host.take(), &mut filters.rewrite) {
+        (None, _) => {}
+        (Some(host), None) => filters.rewrite = Some(Rewrite { host: Some(host), path: None }),
+        (Some(host), Some(rewrite)) => match &rewrite.host {
+            Some(other) if *other != host => {
+                let what =
+                    format!(": a URLRewrite makes the Host {other}, and a RequestHeaderModifier makes it {host}");
+                return Err(Mistake { reason: "IncompatibleFilters", what });
+            }
+            _ => rewrite.host = Some(host),
+        },
+    }
     Ok(filters)
 }
 
@@ -49,7 +75,9 @@ fn add(filters: &mut Filters, index: usize, filter: &HttpRouteFilter) -> Result<
     match filter.kind {
         HttpRouteFilterType::RequestHeaderModifier => {
             let edits = filter.request_header_modifier.as_ref().ok_or_else(|| missing("requestHeaderModifier"))?;
-            filters.request_headers = header_edits(edits).map_err(|wrong| within("requestHeaderModifier", wrong))?;
+            let (host, edits) = host(edits).map_err(|wrong| within("requestHeaderModifier", wrong))?;
+            filters.host = host;
+            filters.request_headers = header_edits(&edits).map_err(|wrong| within("requestHeaderModifier", wrong))?;
         }
         HttpRouteFilterType::ResponseHeaderModifier => {
             let edits = filter.response_header_modifier.as_ref().ok_or_else(|| missing("responseHeaderModifier"))?;
@@ -69,7 +97,14 @@ fn add(filters: &mut Filters, index: usize, filter: &HttpRouteFilter) -> Result<
             let path = written.path.as_ref().map(path).transpose().map_err(|wrong| within("urlRewrite.path", wrong))?;
             filters.rewrite = Some(Rewrite { host: written.hostname.as_deref().map(Arc::from), path });
         }
-        HttpRouteFilterType::Cors => return Err(Mistake::value("type: CORS is not supported")),
+        HttpRouteFilterType::Cors => {
+            let written = filter.cors.as_ref().ok_or_else(|| missing("cors"))?;
+            filters.cors = Some(Arc::new(cors::parse(written).map_err(|wrong| within("cors", wrong))?));
+        }
+        HttpRouteFilterType::ExternalAuth => {
+            let written = filter.external_auth.as_ref().ok_or_else(|| missing("externalAuth"))?;
+            filters.auth = Some(auth(index, written).map_err(|wrong| within("externalAuth", wrong))?);
+        }
         HttpRouteFilterType::ExtensionRef => return Err(Mistake::value("type: ExtensionRef is not supported")),
     }
     Ok(())
@@ -81,6 +116,55 @@ fn missing(field: &str) -> Mistake {
 
 fn within(field: &str, wrong: Mistake) -> Mistake {
     Mistake { what: format!("{field}.{}", wrong.what), ..wrong }
+}
+
+/// A Host that is set is taken out: in HTTP it is no header like others, and Envoy refuses to edit it as one.
+fn host(written: &api::HttpHeaderFilter) -> Result<(Option<Arc<str>>, api::HttpHeaderFilter), Mistake> {
+    let mut rest = written.clone();
+    rest.set.retain(|header| !header.name.eq_ignore_ascii_case("host"));
+    let mut set = written.set.iter().enumerate().filter(|(_, header)| header.name.eq_ignore_ascii_case("host"));
+    let Some((index, header)) = set.next() else { return Ok((None, rest)) };
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte);
+    if header.value.is_empty() || !header.value.bytes().all(is_host) {
+        let what = format!("set[{index}].value: wanted a host, perhaps with a port, saw {}", quoted(&header.value));
+        return Err(Mistake::value(what));
+    }
+    Ok((Some((*header.value).into()), rest))
+}
+
+fn auth(index: usize, written: &api::HttpExternalAuthFilter) -> Result<AuthRef, Mistake> {
+    let names = |field: &str, names: &[String]| -> Result<Vec<Arc<str>>, Mistake> {
+        let wanted = |name: &String| format!("{field}: wanted names of headers, saw {}", quoted(name));
+        match names.iter().find(|name| !is_token(name)) {
+            Some(wrong) => Err(Mistake::value(wanted(wrong))),
+            None => Ok(names.iter().map(|name| name.to_ascii_lowercase().into()).collect()),
+        }
+    };
+    let protocol = match written.protocol {
+        api::ExternalAuthProtocol::Grpc => {
+            let grpc = written.grpc.clone().unwrap_or_default();
+            AuthProtocol::Grpc(names("grpc.allowedHeaders", &grpc.allowed_headers)?)
+        }
+        api::ExternalAuthProtocol::Http => {
+            let http = written.http.clone().unwrap_or_default();
+            let path = match &*http.path {
+                "" => "".into(),
+                path if path.starts_with('/') => path.trim_end_matches('/').into(),
+                path => format!("/{}", path.trim_end_matches('/')).into(),
+            };
+            if !http.path.is_empty() && !is_path(&format!("/{}", http.path)) {
+                let what = format!("http.path: wanted a path without ? and #, saw {}", quoted(&http.path));
+                return Err(Mistake::value(what));
+            }
+            AuthProtocol::Http {
+                path,
+                request_headers: names("http.allowedHeaders", &http.allowed_headers)?,
+                response_headers: names("http.allowedResponseHeaders", &http.allowed_response_headers)?,
+            }
+        }
+    };
+    let body = written.forward_body.map(|body| u32::from(body.max_size)).filter(|most| *most > 0);
+    Ok(AuthRef { index, reference: written.backend_ref.clone(), protocol, body })
 }
 
 fn header_edits(written: &api::HttpHeaderFilter) -> Result<HeaderEdits, Mistake> {
@@ -106,15 +190,20 @@ fn header_edits(written: &api::HttpHeaderFilter) -> Result<HeaderEdits, Mistake>
     Ok(HeaderEdits { set: edits("set", &written.set)?, add: edits("add", &written.add)?, remove })
 }
 
-/// Envoy refuses to touch `host` by header edits, and with it the whole route configuration.
+/// Whether a text can be the name of a header or a cookie (RFC 9110 5.6.2).
+pub(super) fn is_token(text: &str) -> bool {
+    let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(of_token)
+}
+
+/// A request has one Host: it can be set, not added to and not removed.
 fn check_name(name: &str) -> Result<(), String> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match name {
         _ if name.eq_ignore_ascii_case("host") => {
-            Err("Host can't be edited; use a URLRewrite filter's hostname".into())
+            Err("a request's Host can only be set, or rewritten by a URLRewrite filter's hostname".into())
         }
         "" => Err("is empty".into()),
-        _ if name.bytes().all(is_token) => Ok(()),
+        _ if is_token(name) => Ok(()),
         _ => Err(format!("wanted a header's name, saw {}", quoted(name))),
     }
 }

@@ -2,10 +2,10 @@
 
 use super::{
     filter::{self, Filters},
-    matching,
+    matching, session,
 };
 use crate::status::Fault;
-use model::{Match, ObjectKey, PathMatch, PathRewrite, RouteOrder, Timeouts};
+use model::{Match, ObjectKey, PathMatch, PathRewrite, Retry, RouteOrder, Session, Timeouts};
 use std::sync::Arc;
 
 /// A rule, before its references are followed.
@@ -31,7 +31,12 @@ pub(crate) struct Valid {
     pub(crate) filters: Filters,
     pub(crate) backends: Vec<WeightedRef>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) session: Option<Arc<Session>>,
 }
+
+/// How often a request is tried again where a route asks for it without a number: as often as one that asks for nothing.
+const ATTEMPTS: u32 = 2;
 
 /// A backend reference with its share and its own filters.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +79,7 @@ fn parse_rule(index: u32, rule: &api::HttpRouteRule, order: &dyn Fn(u32, u32) ->
             }
         }
     }
-    let outcome = match (mistake, valid(index as usize, rule, &matches)) {
+    let outcome = match (mistake, valid(index as usize, rule, &matches, &order(index, 0).object)) {
         (None, Ok(valid)) => Outcome::Valid(Box::new(valid)),
         (Some(mistake), _) | (None, Err(mistake)) => {
             Outcome::Invalid(Fault::new(mistake.reason, format!("spec.rules[{index}].{}", mistake.what)))
@@ -83,7 +88,12 @@ fn parse_rule(index: u32, rule: &api::HttpRouteRule, order: &dyn Fn(u32, u32) ->
     Rule { name: rule.name.as_deref().map(Arc::from), matches, outcome }
 }
 
-fn valid(index: usize, rule: &api::HttpRouteRule, matches: &[(RouteOrder, Match)]) -> Result<Valid, Mistake> {
+fn valid(
+    index: usize,
+    rule: &api::HttpRouteRule,
+    matches: &[(RouteOrder, Match)],
+    route: &ObjectKey,
+) -> Result<Valid, Mistake> {
     let filters =
         filter::parse(&rule.filters).map_err(|wrong| Mistake { what: format!("filters{}", wrong.what), ..wrong })?;
     if filters.redirect.is_some() && !rule.backend_refs.is_empty() {
@@ -98,12 +108,39 @@ fn valid(index: usize, rule: &api::HttpRouteRule, matches: &[(RouteOrder, Match)
     for (backend_index, backend) in rule.backend_refs.iter().enumerate() {
         let at = |what: &str| format!("backendRefs[{backend_index}].filters{what}");
         let filters = filter::parse(&backend.filters).map_err(|wrong| Mistake { what: at(&wrong.what), ..wrong })?;
-        if filters.redirect.is_some() || filters.rewrite.is_some() || !filters.mirrors.is_empty() {
-            return Err(Mistake::value(at(": only header modifiers are supported here; move others to the rule")));
+        let rewrites_path = filters.rewrite.as_ref().is_some_and(|rewrite| rewrite.path.is_some());
+        let others = filters.redirect.is_some() || !filters.mirrors.is_empty();
+        if others || rewrites_path || filters.cors.is_some() || filters.auth.is_some() {
+            let what =
+                at(": only header modifiers and a URLRewrite's hostname are supported here; move others to the rule");
+            return Err(Mistake::value(what));
         }
         backends.push(WeightedRef { reference: backend.backend.clone(), weight: backend.weight, filters });
     }
-    Ok(Valid { index, filters, backends, timeouts: timeouts(rule.timeouts.as_ref())? })
+    let session = rule.session_persistence.as_ref().map(|written| {
+        let unnamed = || format!("session.{}.{}.{index}", route.namespace, route.name);
+        let session = session::parse(written, unnamed);
+        session.map_err(|wrong| Mistake { what: format!("sessionPersistence.{}", wrong.what), ..wrong })
+    });
+    let session = session.transpose()?.map(Arc::new);
+    if session.is_some() && backends.iter().filter(|backend| backend.weight > 0).count() > 1 {
+        let what = "sessionPersistence: supported with one backend that has a weight; a session would not stay with one of several";
+        return Err(Mistake::value(what));
+    }
+    let timeouts = timeouts(rule.timeouts.as_ref())?;
+    Ok(Valid { index, filters, backends, timeouts, retry: retry(rule.retry.as_ref())?, session })
+}
+
+fn retry(written: Option<&api::HttpRouteRetry>) -> Result<Option<Retry>, Mistake> {
+    let Some(written) = written else { return Ok(None) };
+    if let Some(code) = written.codes.iter().find(|code| !(400..=599).contains(*code)) {
+        return Err(Mistake::value(format!("retry.codes: wanted 400 to 599, saw {code}")));
+    }
+    let mut codes = written.codes.clone();
+    codes.sort_unstable();
+    codes.dedup();
+    let backoff = written.backoff.map(|pause| pause.0).filter(|pause| !pause.is_zero());
+    Ok(Some(Retry { codes, attempts: written.attempts.unwrap_or(ATTEMPTS), backoff }))
 }
 
 /// Zero turns a timeout off (Gateway API `HTTPRouteTimeouts`).

@@ -60,7 +60,7 @@ fn host_key(https: Option<&str>, host: &str) -> VirtualHostKey {
 }
 
 fn forward(backends: Vec<Backend>, timeouts: Timeouts) -> VirtualHost {
-    let action = Action::Forward { backends, rewrite: Rewrite::default(), timeouts };
+    let action = Action::Forward { backends, rewrite: Rewrite::default(), timeouts, retry: None };
     VirtualHost {
         routes: vec![Arc::new(Route {
             order: RouteOrder { created: 0, object: ObjectKey::new("shop", "web"), rule: 1, matched: 2 },
@@ -69,6 +69,7 @@ fn forward(backends: Vec<Backend>, timeouts: Timeouts) -> VirtualHost {
             request_headers: Default::default(),
             response_headers: Default::default(),
             mirrors: vec![],
+            steps: Default::default(),
             action,
         })],
     }
@@ -78,6 +79,7 @@ fn backend(cluster: Option<&str>, weight: u32) -> Backend {
     Backend {
         cluster: cluster.map(Arc::from),
         weight,
+        host: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
     }

@@ -6,22 +6,29 @@ use super::{
     listener::ads,
     matcher, rbac,
 };
-use crate::config::{Cors, HttpFilter, RouteSteps, Step, StringMatch};
+use crate::config::{Cors, HttpFilter, RouteSteps, Session, Step, StringMatch};
 use prost::Name as _;
 use proto::envoy::{
     envoy::{
         config::core::v3::{ExtensionConfigSource, TypedExtensionConfig},
-        extensions::filters::{
-            http::{
-                cors::v3::{Cors as CorsFilter, CorsPolicy},
-                ext_authz::v3::ExtAuthz,
-                filter_chain::v3::{FilterChain, FilterChainConfig, FilterChainConfigPerRoute},
-                rbac::v3::Rbac,
-                router::v3::Router,
+        extensions::{
+            filters::{
+                http::{
+                    cors::v3::{Cors as CorsFilter, CorsPolicy},
+                    ext_authz::v3::ExtAuthz,
+                    filter_chain::v3::{FilterChain, FilterChainConfig, FilterChainConfigPerRoute},
+                    rbac::v3::Rbac,
+                    router::v3::Router,
+                    stateful_session::v3::StatefulSession,
+                },
+                network::http_connection_manager::v3::{self as pb, http_filter::ConfigType},
             },
-            network::http_connection_manager::v3::{self as pb, http_filter::ConfigType},
+            http::stateful_session::{cookie::v3::CookieBasedSessionState, header::v3::HeaderBasedSessionState},
         },
-        r#type::matcher::v3::{ListStringMatcher, StringMatcher},
+        r#type::{
+            http::v3::Cookie,
+            matcher::v3::{ListStringMatcher, StringMatcher},
+        },
     },
     google::protobuf::Any,
 };
@@ -76,8 +83,34 @@ pub(super) fn step(at: &At<'_>, any: Any) -> Result<Step, Fault> {
     match &*any.type_url {
         url if url == Rbac::type_url() => Ok(Step::Rbac(Arc::new(rbac::filter(at, &any)?))),
         url if url == ExtAuthz::type_url() => Ok(Step::ExtAuthz(Arc::new(ext_authz::filter(at, at.unpack(&any)?)?))),
+        url if url == StatefulSession::type_url() => Ok(Step::Session(Arc::new(session(at, at.unpack(&any)?)?))),
         url => at.fail(format!("a filter of type {url:?} is unknown")),
     }
+}
+
+fn session(at: &At<'_>, message: StatefulSession) -> Result<Session, Fault> {
+    take!(at, message => StatefulSession { session_state } moot { stat_prefix }
+        refuse { strict, status_on_strict_destination_not_found });
+    let at_state = at.field("session_state");
+    take!(at_state, at.want("session_state", session_state)? => TypedExtensionConfig { typed_config }
+        moot { name } refuse {});
+    let any = at_state.want("typed_config", typed_config)?;
+    let at = at_state.field("typed_config");
+    let name = |text: &str| match text {
+        "" => at.field("name").fail("wanted a name, saw none"),
+        text => Ok(at.name(text)),
+    };
+    if any.type_url == HeaderBasedSessionState::type_url() {
+        let HeaderBasedSessionState { name: header } = at.unpack(&any)?;
+        return Ok(Session::Header(name(&header.to_ascii_lowercase())?));
+    }
+    take!(at, at.unpack(&any)? => CookieBasedSessionState { cookie } moot {} refuse {});
+    let at_cookie = at.field("cookie");
+    let wanted = at.want("cookie", cookie)?;
+    let cookie = name(&wanted.name)?;
+    take!(at_cookie, wanted => Cookie { ttl, path } moot { name } refuse { attributes });
+    let life = at_cookie.duration("ttl", ttl)?.filter(|life| !life.is_zero());
+    Ok(Session::Cookie { name: cookie, life, path: at.name(&path) })
 }
 
 fn discovery(at: &At<'_>, source: ExtensionConfigSource) -> Result<(), Fault> {

@@ -4,6 +4,7 @@ use super::{Called, Changes, Denial, MOST_ANSWER, Seen, Verdict, failure, has, i
 use crate::{
     config::{AppendAction, Cluster, ExtAuthz, HttpAuth},
     head::{Fields, Head, Normalize},
+    route::Request,
     serve::{
         call::{Body, call},
         exchange::Exchange,
@@ -43,11 +44,17 @@ fn question(authz: &ExtAuthz, auth: &HttpAuth, head: &Head, body: Option<&Seen>)
     if let Some(seen) = body {
         fields.append("x-envoy-auth-partial-body", if seen.partial { b"true" } else { b"false" });
     }
-    for (name, value) in head.fields().iter() {
+    let request = Request::from(head);
+    for (name, _) in head.fields().iter() {
         let always = name == "authorization";
         let listed = authz.allowed_headers.as_deref().is_some_and(|list| has(list, name));
-        if (always || listed) && !has(&authz.disallowed_headers, name) && !is_ours(name) {
-            fields.append(name, value);
+        let told = !has(&authz.disallowed_headers, name) && !is_ours(name) && !fields.contains(name);
+        // Several lines become one, as in Envoy.
+        if (always || listed)
+            && told
+            && let Some(value) = request.header(name)
+        {
+            fields.append(name, value.as_bytes());
         }
     }
     auth.headers_to_add.iter().for_each(|(name, value)| fields.set(name, value.as_bytes()));

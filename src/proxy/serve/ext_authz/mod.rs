@@ -149,7 +149,7 @@ impl Changes {
         self.set.iter().for_each(|(name, value)| fields.set(name, value));
         self.append.iter().for_each(|(name, value)| fields.append(name, value));
         if !self.response.is_empty() {
-            let after = x.after.get_or_insert_with(Box::<After>::default);
+            let after = x.left.after.get_or_insert_with(Box::<After>::default);
             self.response.into_iter().for_each(|(action, name, value)| after.write(action, &*name, value));
         }
     }
