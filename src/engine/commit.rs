@@ -16,11 +16,9 @@ pub struct Engine {
 
 /// A table without its types.
 pub(crate) trait AnyTable: Send + Sync {
-    fn name(&self) -> &'static str;
     /// The `Store<K, V>`.
-    fn store(&self) -> &dyn Any;
-    fn any_store(&self) -> &dyn AnyStore;
-    fn any_store_mut(&mut self) -> &mut dyn AnyStore;
+    fn store(&self) -> &dyn AnyStore;
+    fn store_mut(&mut self) -> &mut dyn AnyStore;
     /// Writes an input table; gives the ids of the keys that changed.
     fn apply(&mut self, _edits: Box<dyn Any + Send>) -> Vec<u32> {
         Vec::new()
@@ -132,7 +130,7 @@ impl Engine {
     /// Has the changes of a table returned by `commit`, from the next one on; the first has all its rows.
     pub fn output<K: Key, V: Value>(&mut self, table: &impl AsTable<K, V>) -> Output<K, V> {
         let table = table.as_table();
-        self.tables[table.index as usize].any_store_mut().report();
+        self.tables[table.index as usize].store_mut().report();
         Output::new(table)
     }
 
@@ -152,12 +150,12 @@ impl Engine {
         }
         let mut changes = Changes::default();
         for (index, table) in (0u32..).zip(&mut self.tables) {
-            if let Some(rows) = table.any_store_mut().take_changes() {
+            if let Some(rows) = table.store_mut().take_changes() {
                 changes.tables.insert(index, rows);
             }
         }
         for table in &mut self.tables {
-            table.any_store_mut().sweep();
+            table.store_mut().sweep();
         }
         changes
     }
@@ -165,7 +163,7 @@ impl Engine {
     /// Marks what read these keys and what is over them.
     fn propagate(&mut self, index: usize, changed: &[u32]) {
         let (before, after) = self.tables.split_at_mut(index + 1);
-        let store = before[index].any_store();
+        let store = before[index].store();
         for &id in changed {
             for &child in &self.children[index] {
                 after[child - index - 1].mark_over(index as u32, id);
@@ -190,7 +188,7 @@ impl Engine {
         self.tables
             .iter()
             .map(|table| {
-                let (store, work) = (table.any_store().counts(), table.work());
+                let (store, work) = (table.store().counts(), table.work());
                 let counts = Counts {
                     keys: store.keys,
                     rows: store.rows,
@@ -198,7 +196,7 @@ impl Engine {
                     producers: work.producers,
                     computed: work.computed,
                 };
-                (table.name(), counts)
+                (table.store().name(), counts)
             })
             .collect()
     }

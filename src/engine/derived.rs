@@ -9,7 +9,6 @@ use crate::{
 };
 use smallvec::SmallVec;
 use std::{
-    any::Any,
     cmp::Ordering,
     sync::{
         Arc,
@@ -19,7 +18,6 @@ use std::{
 
 /// A table computed from the table `over`, one producer for each of that table's keys.
 pub(crate) struct Derived<K, V, K2, V2, F> {
-    name: &'static str,
     index: u32,
     over: Table<K, V>,
     function: F,
@@ -66,7 +64,7 @@ where
     F: Fn(&View, &K, &Rows<V>) -> Vec<(K2, V2)> + Send + Sync + 'static,
 {
     pub(crate) fn new(name: &'static str, index: u32, over: Table<K, V>, function: F) -> Self {
-        Self { name, index, over, function, store: Store::new(), producers: Vec::new(), dirty: Vec::new(), computed: 0 }
+        Self { index, over, function, store: Store::new(name), producers: Vec::new(), dirty: Vec::new(), computed: 0 }
     }
 
     /// Computes the dirty producers. Changes nothing: a panic leaves them dirty.
@@ -113,7 +111,7 @@ where
             .into_iter()
             .map(|read| match read {
                 Read::Known(node) => node,
-                Read::Absent(table, key) => Node { table, id: before[table as usize].any_store_mut().intern_any(key) },
+                Read::Absent(table, key) => Node { table, id: before[table as usize].store_mut().intern_any(key) },
             })
             .collect();
         nodes.sort_unstable();
@@ -121,10 +119,10 @@ where
         let reader = Node { table: self.index, id: producer };
         let state = &mut self.producers[producer as usize];
         let mut come = Vec::new();
-        let gone = |node: Node| before[node.table as usize].any_store_mut().remove_reader(node.id, reader);
+        let gone = |node: Node| before[node.table as usize].store_mut().remove_reader(node.id, reader);
         difference(&state.reads, &nodes, gone, |node| come.push(node));
         for node in come {
-            before[node.table as usize].any_store_mut().add_reader(node.id, reader);
+            before[node.table as usize].store_mut().add_reader(node.id, reader);
         }
         state.reads = nodes;
     }
@@ -217,19 +215,11 @@ where
     V2: Value,
     F: Fn(&View, &K, &Rows<V>) -> Vec<(K2, V2)> + Send + Sync + 'static,
 {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn store(&self) -> &dyn Any {
+    fn store(&self) -> &dyn AnyStore {
         &self.store
     }
 
-    fn any_store(&self) -> &dyn AnyStore {
-        &self.store
-    }
-
-    fn any_store_mut(&mut self) -> &mut dyn AnyStore {
+    fn store_mut(&mut self) -> &mut dyn AnyStore {
         &mut self.store
     }
 

@@ -10,30 +10,21 @@ use std::any::Any;
 
 /// A table that batches write.
 pub(crate) struct Source<K, V> {
-    name: &'static str,
     store: Store<K, V>,
 }
 
 impl<K: Key, V: Value> Source<K, V> {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, store: Store::new() }
+        Self { store: Store::new(name) }
     }
 }
 
 impl<K: Key, V: Value> AnyTable for Source<K, V> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn store(&self) -> &dyn Any {
+    fn store(&self) -> &dyn AnyStore {
         &self.store
     }
 
-    fn any_store(&self) -> &dyn AnyStore {
-        &self.store
-    }
-
-    fn any_store_mut(&mut self) -> &mut dyn AnyStore {
+    fn store_mut(&mut self) -> &mut dyn AnyStore {
         &mut self.store
     }
 

@@ -11,6 +11,8 @@ use std::{any::Any, cmp::Ordering, hash::BuildHasher, ops::Range, sync::Arc};
 
 /// Keys, their rows and their readers. A key has a small integer as long as it has rows or readers.
 pub(crate) struct Store<K, V> {
+    /// The table's, for people.
+    name: &'static str,
     /// Ids by hash of the key; the key itself stands once, in its slot.
     ids: HashTable<u32>,
     slots: Vec<Option<Slot<K, V>>>,
@@ -43,7 +45,8 @@ pub(crate) struct Many<V> {
 }
 
 /// What can be done to a store without knowing its types.
-pub(crate) trait AnyStore {
+pub(crate) trait AnyStore: Any {
+    fn name(&self) -> &'static str;
     /// The id of a key, which is a `K`, made if it has none yet.
     fn intern_any(&mut self, key: Box<dyn Any + Send>) -> u32;
     fn add_reader(&mut self, id: u32, reader: Node);
@@ -142,8 +145,9 @@ fn hash_of<K: Key>(key: &K) -> u64 {
 }
 
 impl<K: Key, V: Value> Store<K, V> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self {
+            name,
             ids: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -267,6 +271,10 @@ impl<K, V> Slot<K, V> {
 }
 
 impl<K: Key, V: Value> AnyStore for Store<K, V> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn intern_any(&mut self, key: Box<dyn Any + Send>) -> u32 {
         let key = key.downcast::<K>().expect("a view reads a table by its own type of key");
         self.intern(*key)

@@ -6,11 +6,10 @@ use crate::{
     store::{AnyStore, Store},
     view::store_of,
 };
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 /// All rows of the parts: for a key those of the first part, then those of the second, and so on.
 pub(crate) struct Union<K, V> {
-    name: &'static str,
     parts: Vec<Table<K, V>>,
     store: Store<K, V>,
     /// Table and id of keys of parts that changed.
@@ -19,24 +18,16 @@ pub(crate) struct Union<K, V> {
 
 impl<K: Key, V: Value> Union<K, V> {
     pub(crate) fn new(name: &'static str, parts: &[Table<K, V>]) -> Self {
-        Self { name, parts: parts.to_vec(), store: Store::new(), dirty: Vec::new() }
+        Self { parts: parts.to_vec(), store: Store::new(name), dirty: Vec::new() }
     }
 }
 
 impl<K: Key, V: Value> AnyTable for Union<K, V> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn store(&self) -> &dyn Any {
+    fn store(&self) -> &dyn AnyStore {
         &self.store
     }
 
-    fn any_store(&self) -> &dyn AnyStore {
-        &self.store
-    }
-
-    fn any_store_mut(&mut self) -> &mut dyn AnyStore {
+    fn store_mut(&mut self) -> &mut dyn AnyStore {
         &mut self.store
     }
 

@@ -63,6 +63,6 @@ impl<'a> View<'a> {
 pub(crate) fn store_of<K: Key, V: Value>(tables: &[Box<dyn AnyTable>], table: Table<K, V>) -> &Store<K, V> {
     tables
         .get(table.index as usize)
-        .and_then(|table| table.store().downcast_ref())
+        .and_then(|table| (table.store() as &dyn Any).downcast_ref())
         .expect("a handle of this engine, of a table declared before the reader")
 }
