@@ -167,6 +167,6 @@ mod tests {
     fn a_connection_is_small() {
         // Beside the socket, this is what an idle connection of HTTP/1 costs.
         let bytes = size(connection);
-        assert!(bytes <= 6 << 10, "{bytes} bytes");
+        assert!(bytes <= 1536, "{bytes} bytes");
     }
 }

@@ -35,23 +35,47 @@ enum Next {
 /// What a client sends first that speaks HTTP/2 without asking (RFC 9113 3.4); no request of HTTP/1 starts so.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
+/// After so long without a request a connection gives up all that a request needs.
+const REST: Duration = Duration::from_secs(5);
+
 /// Serves a connection to its end; gives it back if the client speaks HTTP/2 and may, with what was read.
 pub(super) async fn serve(worker: &Rc<Worker>, link: &Link, io: Io, may_switch: bool) -> Option<(Io, Box<Scratch>)> {
     let alarm = worker.timer.alarm();
-    let mut scratch = idle(worker, link, &io, &alarm).await?;
-    if may_switch && is_preface(&io, link, &alarm, &mut scratch).await {
-        return Some((io, scratch));
-    }
+    let (mut since, mut is_first) = (now(), true);
     loop {
-        match request(worker, link, &io, &alarm, &mut scratch).await {
+        let Idle::Request(mut scratch) = idle(worker, link, &io, &alarm, since, None).await else { return None };
+        if may_switch && is_first && is_preface(&io, link, &alarm, &mut scratch).await {
+            return Some((io, scratch));
+        }
+        is_first = false;
+        // Boxed: an idle connection holds no room for it.
+        since = Box::pin(requests(worker, link, &io, &alarm, scratch)).await?;
+    }
+}
+
+/// Answers requests for as long as they come; says since when there has been none, if the connection still stands.
+async fn requests(
+    worker: &Rc<Worker>,
+    link: &Link,
+    io: &Io,
+    alarm: &Alarm,
+    mut scratch: Box<Scratch>,
+) -> Option<Instant> {
+    loop {
+        match request(worker, link, io, alarm, &mut scratch).await {
             Next::Keep if scratch.input.is_empty() => {
                 worker.give_back(scratch);
-                scratch = idle(worker, link, &io, &alarm).await?;
+                let since = now();
+                match idle(worker, link, io, alarm, since, Some(REST)).await {
+                    Idle::Request(next) => scratch = next,
+                    Idle::Rest => return Some(since),
+                    Idle::Ended => return None,
+                }
             }
             Next::Keep => scratch.reset(),
             Next::Close => break,
             Next::Linger => {
-                linger(&io, &alarm, &mut scratch).await;
+                linger(io, alarm, &mut scratch).await;
                 break;
             }
         }
@@ -78,19 +102,34 @@ async fn is_preface(io: &Io, link: &Link, alarm: &Alarm, scratch: &mut Scratch) 
     }
 }
 
-/// Waits for the first bytes of a request. The connection holds no buffer meanwhile.
-async fn idle(worker: &Worker, link: &Link, io: &Io, alarm: &Alarm) -> Option<Box<Scratch>> {
-    let deadline = link.http.idle_timeout.map(|idle| now() + idle);
+/// How a wait for a request ended.
+enum Idle {
+    /// With its first bytes.
+    Request(Box<Scratch>),
+    /// Not at all: the time to rest has come.
+    Rest,
+    /// With the connection.
+    Ended,
+}
+
+/// Waits for the first bytes of a request, since then and no longer than `rest`. The connection holds no buffer meanwhile.
+async fn idle(worker: &Worker, link: &Link, io: &Io, alarm: &Alarm, since: Instant, rest: Option<Duration>) -> Idle {
+    let deadline = link.http.idle_timeout.map(|idle| since + idle);
+    let rest = rest.map(|rest| since + rest);
     // Whoever is idle is woken when a listener goes, whether it is its own or not.
     while !worker.is_draining() && deadline.is_none_or(|deadline| now() < deadline) {
-        alarm.set_idle(deadline);
+        if rest.is_some_and(|rest| rest <= now()) {
+            return Idle::Rest;
+        }
+        alarm.set_idle([deadline, rest].into_iter().flatten().min());
         match alarm.guard(first_bytes(worker, io)).await {
-            Ok(first) => return first,
-            Err(_) if link.is_leaving(worker) => return None,
+            Ok(Some(first)) => return Idle::Request(first),
+            Ok(None) => return Idle::Ended,
+            Err(_) if link.is_leaving(worker) => return Idle::Ended,
             Err(_) => {}
         }
     }
-    None
+    Idle::Ended
 }
 
 async fn first_bytes(worker: &Worker, io: &Io) -> Option<Box<Scratch>> {
