@@ -1,6 +1,6 @@
 //! Where a body goes.
 
-use super::Piece;
+use super::{Piece, Source};
 use crate::{
     h1::{self, Length},
     io::Io,
@@ -21,7 +21,12 @@ pub(crate) enum Sink<'a> {
         chunked: bool,
     },
     /// To a stream of HTTP/2.
-    H2(h2::SendStream<Bytes>),
+    H2 {
+        /// The stream.
+        stream: h2::SendStream<Bytes>,
+        /// How much is left until the last byte, which ends the stream; none where trailers may follow it.
+        left: Option<u64>,
+    },
     /// A body that may not be: of an answer to HEAD, say. The head has been sent.
     None,
 }
@@ -33,6 +38,25 @@ impl<'a> Sink<'a> {
     /// A body behind the head that waits in `out`.
     pub(crate) fn h1(io: &'a Io, out: &'a mut Vec<u8>, length: Length) -> Self {
         Sink::H1 { io, out, chunked: length == Length::Chunked }
+    }
+
+    /// A body on a stream.
+    pub(crate) fn h2(stream: h2::SendStream<Bytes>) -> Self {
+        Sink::H2 { stream, left: None }
+    }
+
+    /// No trailers will follow the body: where its length is known, it ends with its last byte and not behind it.
+    pub(crate) fn without_trailers(&mut self, length: Length) {
+        if let (Sink::H2 { left, .. }, Length::Exact(length)) = (self, length) {
+            *left = Some(length);
+        }
+    }
+
+    /// The body comes from there: see [`Sink::without_trailers`].
+    pub(crate) fn expect(&mut self, source: &Source<'_>) {
+        if !source.may_have_trailers() {
+            self.without_trailers(source.length());
+        }
     }
 
     /// Writes a piece, or keeps it for the next write.
@@ -53,7 +77,7 @@ impl<'a> Sink<'a> {
                 out.clear();
                 Ok(())
             }
-            Sink::H2(stream) => {
+            Sink::H2 { stream, left } => {
                 let mut data = match piece {
                     Piece::Owned(data) => data,
                     Piece::Lent(data) => Bytes::copy_from_slice(data),
@@ -65,7 +89,10 @@ impl<'a> Sink<'a> {
                         None => return Err(io::ErrorKind::BrokenPipe.into()),
                     };
                     let part = data.split_to(capacity.min(data.len()));
-                    stream.send_data(part, false).map_err(io::Error::other)?;
+                    if let Some(left) = left {
+                        *left = left.saturating_sub(part.len() as u64);
+                    }
+                    stream.send_data(part, *left == Some(0)).map_err(io::Error::other)?;
                 }
                 Ok(())
             }
@@ -93,7 +120,8 @@ impl<'a> Sink<'a> {
                 }
                 self.flush().await
             }
-            Sink::H2(stream) => match trailers {
+            Sink::H2 { left: Some(0), .. } => Ok(()),
+            Sink::H2 { stream, .. } => match trailers {
                 Some(trailers) => stream.send_trailers(trailers).map_err(io::Error::other),
                 None => stream.send_data(Bytes::new(), true).map_err(io::Error::other),
             },

@@ -102,6 +102,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether trailers may follow it: those of HTTP/1 are dropped.
+    pub(crate) fn may_have_trailers(&self) -> bool {
+        matches!(self, Source::H2 { .. })
+    }
+
     /// Whether all of it has been read.
     pub(crate) fn is_done(&self) -> bool {
         match self {

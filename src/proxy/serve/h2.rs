@@ -67,9 +67,12 @@ async fn streams(worker: &Rc<Worker>, link: Rc<Link>, alarm: &Alarm, mut connect
                 open.set(open.get() + 1);
                 let (worker, link, open) = (worker.clone(), link.clone(), open.clone());
                 let tasks = worker.tasks.clone();
-                tasks.spawn_local("stream", |_| async move {
-                    stream(&worker, &link, request, respond).await;
-                    open.set(open.get() - 1);
+                // Boxed: a task is moved about before and after it runs, and this one is large.
+                tasks.spawn_local("stream", |_| {
+                    Box::pin(async move {
+                        stream(&worker, &link, request, respond).await;
+                        open.set(open.get() - 1);
+                    })
                 });
             }
             Ok(_) => return,

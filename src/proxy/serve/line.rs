@@ -85,7 +85,7 @@ impl Line {
             Line::H2(sender) => {
                 let request = h2_heads::request(head).map_err(Failed::Protocol)?;
                 let (response, stream) = sender.clone().send_request(request, length.is_empty()).map_err(Failed::h2)?;
-                let sink = if length.is_empty() { Sink::None } else { Sink::H2(stream) };
+                let sink = if length.is_empty() { Sink::None } else { Sink::h2(stream) };
                 Ok((sink, Inbound::H2(response)))
             }
         }

@@ -105,7 +105,9 @@ pub(super) async fn answer(
     prepare::response(reply, x.link, x.worker);
     x.alarm.set(Some(now() + std::time::Duration::from_secs(60)));
     let write = async {
-        let mut sink = responder.head(x.reply, Length::Exact(local.body.len() as u64))?;
+        let length = Length::Exact(local.body.len() as u64);
+        let mut sink = responder.head(x.reply, length)?;
+        sink.without_trailers(length);
         if !local.body.is_empty() {
             sink.write(Piece::Lent(local.body)).await?;
             trace.sent += local.body.len() as u64;

@@ -102,7 +102,7 @@ impl Responder<'_> {
                 *started = true;
                 let ends = *to_head || length.is_empty();
                 let stream = respond.send_response(h2_heads::response(reply), ends).map_err(io::Error::other)?;
-                Ok(if ends { Sink::None } else { Sink::H2(stream) })
+                Ok(if ends { Sink::None } else { Sink::h2(stream) })
             }
         }
     }

@@ -243,6 +243,7 @@ impl<'p, 'c> Talk<'p, 'c> {
             responder.close_after();
         }
         let Ok(mut out) = responder.head(x.reply, body.length()) else { return Ok(Ended::Broken) };
+        out.expect(&body);
         if upgraded {
             return Ok(if out.flush().await.is_ok() { Ended::Upgraded } else { Ended::Broken });
         }
