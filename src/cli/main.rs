@@ -5,7 +5,9 @@
 
 mod analyze;
 mod ask;
+mod completion;
 mod condition;
+mod diff;
 mod envoy_bootstrap;
 mod flags;
 mod offline;
@@ -20,7 +22,7 @@ mod version;
 mod why;
 mod xds;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Windlass: an Envoy-compatible control plane with its own proxy, for Gateway API and Istio's policies.
@@ -41,9 +43,11 @@ enum Command {
     Analyze(analyze::Analyze),
     Why(why::Why),
     Simulate(simulate::Simulate),
+    Diff(diff::Diff),
     Xds(xds::Xds),
     EnvoyBootstrap(envoy_bootstrap::EnvoyBootstrap),
     ProxyConfig(proxy_config::ProxyConfig),
+    Completion(completion::Completion),
     Version(version::Version),
 }
 
@@ -54,10 +58,12 @@ fn main() -> ExitCode {
         Command::Xds(command) => command.main(),
         Command::EnvoyBootstrap(command) => command.main(),
         Command::ProxyConfig(command) => command.main(),
+        Command::Completion(command) => command.main(Cli::command()),
         Command::Version(command) => command.main(),
         Command::Analyze(command) => return answered(command.main()),
         Command::Why(command) => return answered(command.main()),
         Command::Simulate(command) => return answered(command.main()),
+        Command::Diff(command) => return answered(command.main()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,7 +85,6 @@ fn answered(done: anyhow::Result<ExitCode>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

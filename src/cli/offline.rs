@@ -15,6 +15,7 @@ use control::{
 use model::{ObjectKey, ObjectRef, Status};
 use proto::{Resource, ResourceKey};
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     io::Read,
     path::{Path, PathBuf},
@@ -41,7 +42,12 @@ pub struct World {
     pub resources: BTreeMap<ResourceKey, Arc<Resource>>,
     directory: Directory,
     texts: BTreeMap<Arc<str>, String>,
+    /// Places that were looked for: each costs reading its file.
+    places: RefCell<BTreeMap<(ObjectId, FieldPath), Place>>,
 }
+
+/// File, line, column. Zero is what isn't known.
+type Place = (Arc<str>, u32, u32);
 
 /// Standard input, where a file is wanted.
 const STDIN: &str = "-";
@@ -95,7 +101,15 @@ impl World {
         let mut statuses: BTreeMap<ObjectRef, Status> = statuses.collect();
         statuses.retain(|object, _| objects.contains_key(&id(object)));
         let resources = graph.resources().map(|(key, resource)| (key.clone(), resource)).collect();
-        Self { objects, problems: update.problems.unwrap_or_default(), statuses, resources, directory, texts }
+        Self {
+            objects,
+            problems: update.problems.unwrap_or_default(),
+            statuses,
+            resources,
+            directory,
+            texts,
+            places: RefCell::default(),
+        }
     }
 
     /// Tells on standard error what was refused at the door: without it the answer may be another.
@@ -105,8 +119,14 @@ impl World {
         }
     }
 
-    /// Where a field of an object stands: file, line, column. Zero is what isn't known.
-    pub fn place(&self, id: &ObjectId, path: &FieldPath) -> (Arc<str>, u32, u32) {
+    /// Where a field of an object stands.
+    pub fn place(&self, id: &ObjectId, path: &FieldPath) -> Place {
+        let key = (id.clone(), path.clone());
+        let known = self.places.borrow().get(&key).cloned();
+        known.unwrap_or_else(|| self.places.borrow_mut().entry(key).or_insert_with(|| self.find(id, path)).clone())
+    }
+
+    fn find(&self, id: &ObjectId, path: &FieldPath) -> Place {
         let Some((file, line)) = self.directory.place(id) else { return ("".into(), 0, 0) };
         let found = self.texts.get(file).and_then(|text| manifest::place(text, id, path));
         let (line, column) = found.unwrap_or((line, 0));

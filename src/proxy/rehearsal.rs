@@ -116,6 +116,8 @@ pub struct Answer {
     pub denied: Option<Explanation>,
     /// Where it is sent, and how it looks then.
     pub forwarded: Option<Forwarded>,
+    /// Clusters that filters would have asked: what became of the request depends on their answers.
+    pub asked: Vec<String>,
     /// Without a route: which came nearest.
     pub nearest: Option<Nearest>,
 }

@@ -3,6 +3,7 @@
 
 mod case;
 mod compare;
+mod simulate;
 mod streams;
 
 use anyhow::{Context, Result};
@@ -170,13 +171,18 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
         plane.listening(port).await?;
     }
     let mut failures = Vec::new();
-    for request in &case.plan.requests {
+    let verdicts = simulate::verdicts(&place, &case.plan, &yaml)?;
+    for (request, verdict) in case.plan.requests.iter().zip(&verdicts) {
         let mut outcomes = Vec::new();
         for plane in &trio.planes {
             let shown = request.certificate.as_ref().and_then(|name| certificates.get(name));
             outcomes.push(outcome(&place, plane, (request, shown), &backends).await);
         }
         failures.extend(judge(request, &trio.planes, &outcomes));
+        let both = trio.planes.iter().zip(&outcomes);
+        failures.extend(
+            both.filter_map(|(plane, outcome)| simulate::disagreement(request, &case.plan, verdict, plane, outcome)),
+        );
     }
     for (exchange, plane) in
         case.plan.exchanges.iter().flat_map(|one| trio.planes.iter().map(move |plane| (one, plane)))

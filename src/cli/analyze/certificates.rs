@@ -94,9 +94,12 @@ fn leaf(world: &World, secret: &ObjectId) -> Option<Leaf> {
 }
 
 impl Leaf {
-    /// RFC 9525: a wildcard stands for the first label. A listener's own wildcard wants the same one.
+    /// RFC 9525: a wildcard stands for the first label. Of a listener with a wildcard some host at least is to be covered.
     fn is_for(&self, host: &str) -> bool {
         let wildcard = host.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-        self.names.iter().any(|name| name == host || Some(name) == wildcard.as_ref())
+        self.names.iter().any(|name| match host.strip_prefix('*') {
+            Some(within) => name.ends_with(within) || name == "*",
+            None => name == host || name == "*" || Some(name) == wildcard.as_ref(),
+        })
     }
 }

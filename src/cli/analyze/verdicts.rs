@@ -39,13 +39,19 @@ fn of_object(world: &World, object: &ObjectId, status: &Status) -> Vec<Finding> 
         let around = parent_path(&json, parent, index);
         parent.conditions.iter().for_each(|condition| take(condition, &around));
     }
-    // What a Gateway says of its listeners as a whole has been said.
-    let repeats =
-        |condition: &Condition| condition.verdict.reason == "ListenersNotValid" && !status.listeners.is_empty();
+    // What is said of the whole because of its listeners has been said.
+    let of_listeners = !status.listeners.is_empty() && status.listeners.iter().any(is_bad);
+    let repeats = |condition: &Condition| {
+        of_listeners && (condition.verdict.reason == "ListenersNotValid" || condition.kind == "Programmed")
+    };
     for condition in status.conditions.iter().filter(|condition| !repeats(condition)) {
         take(condition, &FieldPath::default());
     }
     findings
+}
+
+fn is_bad(listener: &ListenerStatus) -> bool {
+    listener.conditions.iter().any(|condition| judge(condition) == State::Bad)
 }
 
 /// What a condition complains of, each thing with its field.
@@ -54,6 +60,8 @@ fn parts(condition: &Condition) -> Vec<(Level, Option<FieldPath>, String)> {
     let level = match judge(condition) {
         // What the specification wants to be told, and nobody has to change.
         State::Bad if condition.kind == "OverlappingTLSConfig" => Level::Note,
+        // Addresses are found where Gateways run.
+        State::Bad if condition.verdict.reason == "AddressNotAssigned" => Level::Note,
         State::Bad => Level::Error,
         State::Good if !message.is_empty() && !is_negative(condition.kind) => Level::Note,
         State::Good | State::Waits => return Vec::new(),

@@ -65,7 +65,7 @@ impl Outcome {
     fn rank(self) -> u8 {
         match self {
             Outcome::Forwarded | Outcome::Redirected | Outcome::Answered => 0,
-            Outcome::Denied | Outcome::Failed => 1,
+            Outcome::Denied | Outcome::Failed | Outcome::Unknown => 1,
             Outcome::Refused => 2,
             Outcome::NotFound => 3,
             Outcome::Closed => 4,

@@ -31,6 +31,8 @@ pub enum Outcome {
     NotFound,
     /// There is a route, and nobody behind it who could answer.
     Failed,
+    /// Another service decides, which isn't asked.
+    Unknown,
     /// It is no request that is looked at any further.
     Refused,
     /// The connection is closed before anything is read.
@@ -221,6 +223,12 @@ impl Verdict {
         }
         let is_local = answer.details != "route_not_found" && answer.details != "cluster_not_found";
         match &answer {
+            Answer { asked, .. } if !asked.is_empty() => {
+                self.outcome = Outcome::Unknown;
+                self.status = None;
+                let services: Vec<String> = asked.iter().map(|cluster| backend(cluster)).collect();
+                self.why = format!("depends on what {} says, which is not asked offline", services.join(", "));
+            }
             Answer { denied: Some(why), .. } => {
                 self.outcome = Outcome::Denied;
                 self.why = why.to_string();

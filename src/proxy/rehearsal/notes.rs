@@ -59,6 +59,11 @@ impl Notes {
         self.0.take()
     }
 
+    /// A filter would have asked a service, such as one that authorizes.
+    pub(crate) fn asked(&self, cluster: &str) {
+        self.0.borrow_mut().asked.push(cluster.into());
+    }
+
     /// A request is on its way to a cluster, its head edited. Says whether anybody would answer it.
     pub(crate) fn forwarded(
         &self,

@@ -13,7 +13,7 @@ use crate::{
     filter::edit_request,
     h1,
     log::Flag,
-    message::{Kept, Source},
+    message::{CopyError, Kept, Sink, Source, copy},
     route::{Selected, rewrite_path},
     upstream::{Active, Group, Target},
     worker::now,
@@ -67,7 +67,11 @@ pub(super) async fn forward<'c>(
     if let Some(rehearsal) = &x.worker.rehearsal
         && rehearsal.forwarded(config, x.head, (to, weighted), (cluster, &group))
     {
-        return local::answer(x, trace, source, responder, Local::new(200)).await;
+        // A body that is none is found out while it is sent.
+        return match copy(source, &mut Sink::None, |_| {}).await {
+            Err(CopyError::Source(error)) => fail(x, trace, source, responder, Failed::of_client(&error)).await,
+            _ => local::answer(x, trace, source, responder, Local::new(200)).await,
+        };
     }
     let mirrors = Mirrors::draw(config, x, to);
     if source.is_done() {

@@ -87,7 +87,7 @@ impl Failed {
         }
     }
 
-    fn of_client(error: &SourceError) -> Self {
+    pub(super) fn of_client(error: &SourceError) -> Self {
         match error {
             SourceError::Body(BodyError::Chunk) => Failed::BadBody,
             _ => Failed::ClientGone,

@@ -90,7 +90,8 @@ impl Target {
 
     /// The limit of the time holds for all of it.
     async fn dial(&self, spec: &ClusterSpec, worker: &Worker) -> Result<Io, ConnectError> {
-        if worker.rehearsal.is_some() {
+        if let Some(rehearsal) = &worker.rehearsal {
+            rehearsal.asked(&spec.name);
             return Err(io::Error::new(io::ErrorKind::NotConnected, "nothing is sent in a rehearsal").into());
         }
         let dial = async {
