@@ -19,6 +19,7 @@ mod object;
 mod problem;
 mod reference;
 mod reference_grant;
+mod request_authentication;
 mod session;
 mod stream_route;
 pub mod validate;
@@ -66,6 +67,9 @@ pub use reference::{
     ParentReference, SecretObjectReference,
 };
 pub use reference_grant::{ReferenceGrant, ReferenceGrantFrom, ReferenceGrantSpec, ReferenceGrantTo};
+pub use request_authentication::{
+    ClaimToHeader, JwtHeader, JwtPresence, JwtRule, RequestAuthentication, RequestAuthenticationSpec,
+};
 pub use session::{CookieConfig, CookieLifetimeType, SessionPersistence, SessionPersistenceType};
 pub use stream_route::{
     StreamBackendRef, StreamRouteRule, StreamRouteSpec, TcpRoute, TlsRoute, TlsRouteSpec, UdpRoute,

@@ -2,7 +2,7 @@
 
 use crate::{
     AuthorizationPolicy, BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, HttpRoute, ListenerSet,
-    Namespace, ObjectMeta, ReferenceGrant, Secret, Service, TcpRoute, TlsRoute, UdpRoute,
+    Namespace, ObjectMeta, ReferenceGrant, RequestAuthentication, Secret, Service, TcpRoute, TlsRoute, UdpRoute,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -128,6 +128,8 @@ kinds! {
     BackendTlsPolicy = "BackendTLSPolicy", "gateway.networking.k8s.io", ["v1"], true;
     /// An AuthorizationPolicy.
     AuthorizationPolicy = "AuthorizationPolicy", "security.istio.io", ["v1", "v1beta1"], true;
+    /// A RequestAuthentication.
+    RequestAuthentication = "RequestAuthentication", "security.istio.io", ["v1", "v1beta1"], true;
 }
 
 impl Kind {

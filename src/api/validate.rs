@@ -50,6 +50,7 @@ pub fn check(object: &Object) -> Vec<Violation> {
         Object::ConfigMap(map) => core::config_map(&mut check, map),
         Object::BackendTlsPolicy(policy) => backend_tls_policy::policy(&mut check, &policy.spec),
         Object::AuthorizationPolicy(policy) => policy::policy(&mut check, &policy.spec),
+        Object::RequestAuthentication(object) => policy::authentication(&mut check, &object.spec),
     }
     check.found
 }

@@ -36,6 +36,7 @@ impl Graph {
             trust: tables.trust,
             backend_certificates: tables.backend_certificates,
             policies: tables.policies,
+            authentications: tables.authentications,
         };
         let resources = translate::declare(&mut engine, translate, inputs);
         let statuses = engine.output(&tables.statuses);

@@ -4,6 +4,7 @@
 //! the CA share the identities. Nothing here knows Kubernetes' types, Envoy's types, a clock, a client or a log.
 //! Every value is ordered and comparable, so that tables of them are deterministic and equal results stop a change.
 
+mod authentication;
 mod certificate;
 mod cluster;
 mod host;
@@ -16,6 +17,7 @@ mod status;
 mod stream;
 mod trust;
 
+pub use authentication::{Authentication, JwtRule};
 pub use certificate::{CertificateKey, KeyPair};
 pub use cluster::{AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, SubjectName};
 pub use host::Hostname;

@@ -16,6 +16,7 @@ pub mod filter;
 pub mod h1;
 pub mod head;
 mod io;
+pub mod jwt;
 pub mod log;
 mod message;
 pub mod metrics;

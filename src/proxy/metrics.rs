@@ -354,6 +354,7 @@ impl Collector for Traffic {
                 Reason::Matched => "DENY",
                 Reason::NoneMatched => "ALLOW",
                 Reason::Missing => "missing",
+                Reason::Token => "JWT",
             };
             let labels = [("policy", policy.as_str()), ("rule", rule), ("action", action)];
             sum(cells).encode(family.encode_family(&labels)?)?;

@@ -1,5 +1,6 @@
 //! Where Kubernetes objects go in.
 
+use crate::authentication::{FetchedKeys, KeySource};
 use api::{Kind, Object};
 use engine::{Batch, Engine, Input};
 use model::ObjectKey;
@@ -23,6 +24,9 @@ pub struct Inputs {
     pub config_maps: Input<ObjectKey, api::ConfigMap>,
     pub backend_tls_policies: Input<ObjectKey, api::BackendTlsPolicy>,
     pub authorization_policies: Input<ObjectKey, api::AuthorizationPolicy>,
+    pub request_authentications: Input<ObjectKey, api::RequestAuthentication>,
+    /// What fetching the keys of issuers has come to; no object of Kubernetes.
+    pub fetched_keys: Input<KeySource, FetchedKeys>,
 }
 
 impl Inputs {
@@ -43,6 +47,8 @@ impl Inputs {
             config_maps: engine.input("ConfigMap"),
             backend_tls_policies: engine.input("BackendTLSPolicy"),
             authorization_policies: engine.input("AuthorizationPolicy"),
+            request_authentications: engine.input("RequestAuthentication"),
+            fetched_keys: engine.input("fetched keys"),
         }
     }
 
@@ -67,6 +73,7 @@ impl Inputs {
             Object::ConfigMap(object) => batch.set(&self.config_maps, key, object),
             Object::BackendTlsPolicy(object) => batch.set(&self.backend_tls_policies, key, object),
             Object::AuthorizationPolicy(object) => batch.set(&self.authorization_policies, key, object),
+            Object::RequestAuthentication(object) => batch.set(&self.request_authentications, key, object),
         }
     }
 
@@ -88,6 +95,7 @@ impl Inputs {
             Kind::ConfigMap => batch.remove(&self.config_maps, key),
             Kind::BackendTlsPolicy => batch.remove(&self.backend_tls_policies, key),
             Kind::AuthorizationPolicy => batch.remove(&self.authorization_policies, key),
+            Kind::RequestAuthentication => batch.remove(&self.request_authentications, key),
         }
     }
 }

@@ -15,11 +15,13 @@
 //! stream routes -> heads, references resolved --> streams (the oldest route of each listener and host)
 //! services --> clusters --> endpoints (endpoint slices)
 //! authorization policies --> policies, parsed --> policies of gateways
+//! request authentications, fetched keys --> authentications of gateways
 //! ```
 //!
 //! The code that decides a value decides its status too. A bad object has a verdict and hurts nothing else.
 
 mod address;
+mod authentication;
 mod authority;
 mod backend_tls;
 mod certificate;
@@ -47,13 +49,14 @@ mod status;
 mod stream;
 mod virtual_host;
 
+pub use authentication::{FetchedKeys, KeySource};
 pub use feature::SUPPORTED_FEATURES;
 pub use inputs::Inputs;
 
 use engine::{Engine, Table};
 use model::{
-    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy, Status, Stream,
-    StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
+    Authentication, CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy,
+    Status, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
@@ -115,6 +118,10 @@ pub struct Tables {
     pub backend_certificates: Table<ObjectKey, CertificateKey>,
     /// All policies that apply to a Gateway, in the order of their keys.
     pub policies: Table<ObjectKey, Policy>,
+    /// All RequestAuthentications that apply to a Gateway, in the order of their keys.
+    pub authentications: Table<ObjectKey, Authentication>,
+    /// Where keys of issuers are to be fetched; what comes of it goes into `inputs.fetched_keys`.
+    pub key_sources: Table<KeySource, ()>,
     /// Statuses of GatewayClasses, Gateways, ListenerSets, HTTPRoutes and AuthorizationPolicies that concern us. `Programmed` is
     /// `Unknown` where only the proxies' acknowledgement is missing.
     pub statuses: Table<ObjectRef, Status>,
@@ -150,10 +157,11 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let streams = stream::declare(engine, &gateways, &parents, &stream_routes);
     let gateway_clusters = engine.union("all gateway clusters", &[hosts.gateway_clusters, streams.gateway_clusters]);
     let policies = policy::declare(engine, &inputs, &gateways, &settings);
+    let authentications = authentication::declare(engine, &inputs, &gateways, &settings);
     let statuses =
         status::declare(engine, &inputs, &classes, &gateways, &listeners, &frontends, &routes, &parents, &policies);
     let of_backend_tls = backend_tls::statuses(engine, &inputs, &backend_tls, &services, hosts.gateway_clusters);
-    let statuses = engine.union("all statuses", &[statuses, of_backend_tls]);
+    let statuses = engine.union("all statuses", &[statuses, of_backend_tls, authentications.statuses]);
     Tables {
         inputs,
         gateways: gateways.accepted,
@@ -167,6 +175,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         trust: engine.union("trust", &[backend_tls.trust, frontends.trust]),
         backend_certificates: frontends.shown,
         policies: policies.by_gateway,
+        authentications: authentications.by_gateway,
+        key_sources: authentications.sources,
         statuses,
         gateway_accounts: gateways.accounts,
     }

@@ -6,7 +6,7 @@
 mod clause;
 mod condition;
 mod rule;
-mod scope;
+pub(crate) mod scope;
 
 use crate::{
     Inputs, Settings,
@@ -89,7 +89,8 @@ fn read(key: &ObjectKey, object: &api::AuthorizationPolicy, root: &Arc<str>) -> 
             PolicyAction::Deny
         }
     };
-    let reach = Reach::read(key, spec, root, &mut problems);
+    let reach =
+        Reach::read(key, spec.selector.as_ref(), spec.target_ref.as_ref(), &spec.target_refs, root, &mut problems);
     let rules = rule::read(action, &key.namespace, &spec.rules, &mut problems);
     let annotations = object.metadata.annotations.as_ref();
     let dry_run = annotations.and_then(|all| all.get("istio.io/dry-run")).is_some_and(|value| value == "true");

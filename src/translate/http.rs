@@ -1,6 +1,6 @@
 //! The HTTP connection manager: how requests are read and made canonical before anything looks at them.
 
-use crate::{Settings, access_log::access_log, rbac, steps, wire};
+use crate::{Settings, access_log::access_log, jwt, rbac, steps, wire};
 use prost::Name;
 use proto::envoy::envoy::{
     config::core::v3::{
@@ -8,7 +8,10 @@ use proto::envoy::envoy::{
         http_protocol_options::HeadersWithUnderscoresAction,
     },
     extensions::filters::{
-        http::{cors::v3::Cors, filter_chain::v3::FilterChainConfig, rbac::v3::Rbac, router::v3::Router},
+        http::{
+            cors::v3::Cors, filter_chain::v3::FilterChainConfig, jwt_authn::v3::JwtAuthentication, rbac::v3::Rbac,
+            router::v3::Router,
+        },
         network::http_connection_manager::v3::{
             HttpConnectionManager, HttpFilter, Rds,
             http_connection_manager::{
@@ -38,6 +41,7 @@ pub(crate) fn connection_manager(settings: &Settings, routes: String, verified: 
         // Browsers' questions about other origins come without what a policy could ask for: they are answered first.
         http_filters: vec![
             place(steps::CORS, &Cors::default()),
+            discovered(jwt::TOKENS, JwtAuthentication::type_url()),
             policies(rbac::AUDIT),
             policies(rbac::DENY),
             policies(rbac::ALLOW),
@@ -88,11 +92,16 @@ pub(crate) fn connection_manager(settings: &Settings, routes: String, verified: 
 /// A filter whose configuration is discovered, so that a policy never changes a listener. Without configuration there is
 /// no default: requests are refused.
 fn policies(name: &str) -> HttpFilter {
+    discovered(name, Rbac::type_url())
+}
+
+/// The same for a filter of that type.
+fn discovered(name: &str, type_url: String) -> HttpFilter {
     HttpFilter {
         name: name.to_owned(),
         config_type: Some(ConfigType::ConfigDiscovery(ExtensionConfigSource {
             config_source: Some(wire::ads()),
-            type_urls: vec![Rbac::type_url()],
+            type_urls: vec![type_url],
             ..Default::default()
         })),
         ..Default::default()

@@ -2,8 +2,8 @@
 
 use engine::Table;
 use model::{
-    CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Stream, StreamKey, Trust,
-    TrustKey, VirtualHost, VirtualHostKey,
+    Authentication, CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Stream,
+    StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
 use std::sync::Arc;
 
@@ -36,4 +36,6 @@ pub struct Inputs {
     pub backend_certificates: Table<ObjectKey, CertificateKey>,
     /// All policies that apply to a Gateway; any number of rows.
     pub policies: Table<ObjectKey, Policy>,
+    /// All RequestAuthentications that apply to a Gateway; any number of rows.
+    pub authentications: Table<ObjectKey, Authentication>,
 }

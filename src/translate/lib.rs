@@ -10,6 +10,7 @@ mod cluster;
 mod headers;
 mod http;
 mod inputs;
+mod jwt;
 mod listener;
 mod outputs;
 mod rbac;
@@ -32,8 +33,8 @@ pub use settings::{AccessLog, Settings};
 use engine::{Engine, Rows, Table, View};
 use listener::listener;
 use model::{
-    BackendTls, CertificateKey, Cluster, Endpoints, Hostname, KeyPair, Listener, ListenerKey, ObjectKey, Policy,
-    Protocol, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
+    Authentication, BackendTls, CertificateKey, Cluster, Endpoints, Hostname, KeyPair, Listener, ListenerKey,
+    ObjectKey, Policy, Protocol, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
 use proto::{Resource, ResourceKey, Scope, TypeUrl};
 use route::{route_name, shell, virtual_host, virtual_host_name};
@@ -304,11 +305,13 @@ fn virtual_hosts(engine: &mut Engine, inputs: &Inputs) -> Resources {
 }
 
 fn extensions(engine: &mut Engine, settings: &Arc<Settings>, inputs: &Inputs) -> Resources {
-    let (settings, policies) = (settings.clone(), inputs.policies);
+    let (settings, policies, authentications) = (settings.clone(), inputs.policies, inputs.authentications);
     engine.derive("extension resources", &inputs.gateways, move |view: &View, gateway: &ObjectKey, _: &Rows<()>| {
         let mine: Vec<Arc<Policy>> = view.rows(&policies, gateway).into_iter().collect();
+        let tokens: Vec<Arc<Authentication>> = view.rows(&authentications, gateway).into_iter().collect();
         rbac::filters(&settings, &mine)
             .into_iter()
+            .chain([(jwt::TOKENS, jwt::filter(&tokens))])
             .map(|(name, filter)| (key(gateway, TypeUrl::Extension, name), filter))
             .collect()
     })

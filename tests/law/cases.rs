@@ -13,8 +13,10 @@ const NAMESPACES: &[&str] = &["a", "b", "a.b", "axb", "ab"];
 const ACCOUNTS: &[&str] = &["x", "y", "x.*"];
 const HOSTS: &[&str] =
     &["a.test", "A.Test", "b.a.test", "a.test:80", "a.test:evil", "axtest", "a.test:80:1", "[::1]:80", "[::1]", "t"];
-const PATHS: &[&str] =
-    &["/", "/a", "/a/b", "/a/b/c", "/a.b", "/axb", "/a%2Fb", "/a%5cb", "/admin", "/admin/x", "/a/c", "/aa", "/{*}"];
+const PATHS: &[&str] = &[
+    "/", "/a", "/a/b", "/a/b/c", "/a.b", "/axb", "/a%2Fb", "/a%5cb", "/a/..;/b", "/admin", "/admin/x", "/a/c", "/aa",
+    "/{*}",
+];
 const TEMPLATES: &[&str] = &["/a/{*}", "/{**}", "/a/{**}/c", "/{*}/b", "/a{*}", "/{*}"];
 const METHODS: &[&str] = &["GET", "POST", "GETX"];
 const TEXTS: &[&str] = &["", "a", "ab", "b", "a.b", "axb"];

@@ -37,6 +37,7 @@ fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 3] {
         certificates: *engine.input("certificates"),
         trust: *engine.input("trust"),
         backend_certificates: *engine.input("backend certificates"),
+        authentications: *engine.input("authentications"),
         policies: engine.derive("policies of gateways", &all, {
             let gateway = gateway.clone();
             move |_: &engine::View, _: &usize, rows: &engine::Rows<Policy>| vec![(gateway.clone(), (*rows[0]).clone())]

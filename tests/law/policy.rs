@@ -149,10 +149,10 @@ fn operation(action: PolicyAction, to: &Operation, request: &Request) -> bool {
         && paths(action, &to.paths, &request.path)
 }
 
-/// A path with an escaped slash can't be judged: DENY assumes the worst of it, and so does ALLOW.
+/// A path with an escaped slash, or a dot segment with parameters, can't be judged: DENY assumes the worst of it, and so does ALLOW.
 fn paths(action: PolicyAction, paths: &ValueSet<StringMatch>, path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    let doubtful = lower.contains("%2f") || lower.contains("%5c");
+    let doubtful = ["%2f", "%5c", "/.;", "/..;"].iter().any(|part| lower.contains(part));
     let part = |values: &[StringMatch], wanted: bool| {
         let holds = values.iter().any(|one| text(one, Some(path))) == wanted;
         match (doubtful && !values.contains(&StringMatch::Present), action) {

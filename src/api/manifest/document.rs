@@ -106,7 +106,7 @@ fn read_object(reader: &mut Reader, kind: Kind, id: ObjectId, mut fields: Map<St
     let mut ignored = Vec::new();
     let object = deserialize(kind, value, &mut ignored);
     // A policy without one of its conditions is another policy: nothing of it is ignored.
-    let strict = kind == Kind::AuthorizationPolicy && !ignored.is_empty();
+    let strict = matches!(kind, Kind::AuthorizationPolicy | Kind::RequestAuthentication) && !ignored.is_empty();
     for path in ignored {
         let (severity, message) = match strict {
             true => (Severity::Error, "no such field in this kind"),

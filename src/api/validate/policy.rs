@@ -2,29 +2,11 @@
 //! `resolve`, since a cluster can hold objects that Istio's webhook would refuse.
 
 use super::Check;
-use crate::{AuthorizationPolicySpec, PolicyTargetReference, Source};
+use crate::{AuthorizationPolicySpec, PolicyTargetReference, RequestAuthenticationSpec, Source, WorkloadSelector};
 
 pub fn policy(check: &mut Check, spec: &AuthorizationPolicySpec) {
     check.field("spec", |check| {
-        if let Some(selector) = &spec.selector {
-            check.field("selector", |check| {
-                check.field("matchLabels", |check| {
-                    for key in selector.match_labels.keys() {
-                        let plain = !key.is_empty() && !key.contains('*');
-                        check.field(key, |check| {
-                            check.hold(plain, "wanted a label key that is not empty and has no '*'")
-                        });
-                    }
-                });
-            });
-        }
-        if let Some(target) = &spec.target_ref {
-            check.field("targetRef", |check| target_ref(check, target));
-        }
-        check.each("targetRefs", &spec.target_refs, 0..=16, target_ref);
-        let ways = [spec.selector.is_some(), spec.target_ref.is_some(), !spec.target_refs.is_empty()];
-        let count = ways.into_iter().filter(|given| *given).count();
-        check.hold(count <= 1, "wanted only one of selector, targetRef and targetRefs");
+        attachment(check, spec.selector.as_ref(), spec.target_ref.as_ref(), &spec.target_refs);
         check.each("rules", &spec.rules, 0..=512, |check, rule| {
             let sources = rule.from.as_deref().unwrap_or_default();
             check.each("from", sources, 0..=512, |check, from| {
@@ -34,6 +16,49 @@ pub fn policy(check: &mut Check, spec: &AuthorizationPolicySpec) {
             });
         });
     });
+}
+
+/// RequestAuthentication: the rules of its CRD.
+pub fn authentication(check: &mut Check, spec: &RequestAuthenticationSpec) {
+    check.field("spec", |check| {
+        attachment(check, spec.selector.as_ref(), spec.target_ref.as_ref(), &spec.target_refs);
+        check.each("jwtRules", &spec.jwt_rules, 0..=4096, |check, rule| {
+            check.field("issuer", |check| check.hold(!rule.issuer.is_empty(), "wanted an issuer, it is empty"));
+            if let Some(uri) = rule.jwks_uri.as_deref().filter(|uri| !uri.is_empty()) {
+                let known = uri.starts_with("https://") || uri.starts_with("http://");
+                check.field("jwksUri", |check| check.hold(known, "wanted a URI of scheme http or https"));
+            }
+            check.each("audiences", &rule.audiences, 0..=4096, |check, audience| {
+                check.hold(!audience.is_empty(), "wanted an audience, it is empty");
+            });
+        });
+    });
+}
+
+/// What an object of Istio's applies to.
+fn attachment(
+    check: &mut Check,
+    selector: Option<&WorkloadSelector>,
+    target: Option<&PolicyTargetReference>,
+    targets: &[PolicyTargetReference],
+) {
+    if let Some(selector) = selector {
+        check.field("selector", |check| {
+            check.field("matchLabels", |check| {
+                for key in selector.match_labels.keys() {
+                    let plain = !key.is_empty() && !key.contains('*');
+                    check.field(key, |check| check.hold(plain, "wanted a label key that is not empty and has no '*'"));
+                }
+            });
+        });
+    }
+    if let Some(target) = target {
+        check.field("targetRef", |check| target_ref(check, target));
+    }
+    check.each("targetRefs", targets, 0..=16, target_ref);
+    let ways = [selector.is_some(), target.is_some(), !targets.is_empty()];
+    let count = ways.into_iter().filter(|given| *given).count();
+    check.hold(count <= 1, "wanted only one of selector, targetRef and targetRefs");
 }
 
 fn target_ref(check: &mut Check, target: &PolicyTargetReference) {

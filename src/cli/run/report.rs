@@ -171,6 +171,7 @@ fn without_status(id: &ObjectId) -> (State, String) {
         Kind::UdpRoute,
         Kind::BackendTlsPolicy,
         Kind::AuthorizationPolicy,
+        Kind::RequestAuthentication,
     ];
     match kinds.iter().any(|kind| kind.as_str() == &*id.kind) {
         true => (State::Waits, "left alone: no GatewayClass or Gateway of ours is concerned".into()),

@@ -240,6 +240,11 @@ fn step(step: &Step) -> Value {
     match step {
         Step::Rbac(policies) => rbac(policies),
         Step::Session(session) => json!({"stateful_session": format!("{session:?}")}),
+        Step::Jwt(filter) => json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": text(&filter.providers),
+            "requires": filter.requires.as_ref().map(|requires| format!("{requires:?}")),
+        }),
         Step::ExtAuthz(authz) => json!({"ext_authz": {"cluster": *authz.cluster}}),
     }
 }

@@ -30,6 +30,8 @@ pub enum Reason {
     NoneMatched,
     /// The configuration names policies that have not come.
     Missing,
+    /// A token is not valid.
+    Token,
 }
 
 /// Why a request was denied.
@@ -99,6 +101,21 @@ impl Explanation {
         }
     }
 
+    /// A token is not valid, says a rule of a RequestAuthentication, `<ns>/<name>/<index>`.
+    pub fn token(provider: &str, failure: &str) -> Self {
+        let (policy, rule) = match provider.rsplit_once('/') {
+            Some((policy, rule)) => (policy, rule.parse().ok()),
+            None => (provider, None),
+        };
+        let clause = clause("token", "a valid one".into(), failure.to_owned());
+        Self {
+            policy: Some(PolicyName { policy: policy.into(), rule }),
+            clause: Some(clause),
+            reason: Reason::Token,
+            details: format!("jwt_authn_access_denied{{{}}}", failure.replace(' ', "_")),
+        }
+    }
+
     /// A policy that the configuration names has not arrived, so nothing may pass.
     pub fn missing(name: &str) -> Self {
         Self {
@@ -119,6 +136,10 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.policy, &self.clause, self.reason) {
             (Some(policy), _, Reason::Missing) => write!(f, "the policies {policy} have not been received"),
+            (Some(policy), clause, Reason::Token) => {
+                let seen = clause.as_ref().map_or("not valid", |clause| &clause.seen);
+                write!(f, "RequestAuthentication {policy} takes no such token: {seen}")
+            }
             (Some(policy), _, Reason::Matched) => write!(f, "DENY policy {policy} matches"),
             (Some(policy), Some(Clause { field, wanted, seen }), Reason::NoneMatched) => {
                 write!(f, "no ALLOW policy matches; nearest is {policy}: {field} wanted {wanted}, saw {seen}")

@@ -2,7 +2,7 @@
 //! own (ECDS), or at a route.
 
 use super::{Name, StringMatch};
-use crate::authz::Rbac;
+use crate::{authz::Rbac, jwt::JwtFilter};
 use std::{sync::Arc, time::Duration};
 
 /// One step.
@@ -10,6 +10,8 @@ use std::{sync::Arc, time::Duration};
 pub enum Step {
     /// Authorisation by policies.
     Rbac(Arc<Rbac>),
+    /// Authentication by tokens.
+    Jwt(Arc<JwtFilter>),
     /// Authorisation by a service (`envoy.filters.http.ext_authz`).
     ExtAuthz(Arc<ExtAuthz>),
     /// The requests of a session go to one endpoint (`envoy.filters.http.stateful_session`).

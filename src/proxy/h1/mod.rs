@@ -85,6 +85,7 @@ impl From<HeadError> for Refusal {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Host => Refusal::Host,
+            HeadError::Method => Refusal::FirstLine,
             HeadError::Redirect(path) => Refusal::Redirect(path),
             HeadError::Path | HeadError::EscapedSlash => Refusal::Path,
         }

@@ -60,14 +60,27 @@ impl Normalize {
         Ok(Some(path.into_owned()))
     }
 
-    /// The authority without the port and the dot that are to be stripped.
-    pub(super) fn authority<'a>(&self, authority: &'a str) -> &'a str {
-        let (mut host, port) = split_port(authority);
-        let strip = self.strip_port && port.is_some();
-        if self.strip_trailing_dot && (strip || port.is_none()) {
-            host = host.strip_suffix('.').unwrap_or(host);
+    /// The authority without the dot at the host's end and the port, where they are to be stripped.
+    pub(super) fn authority<'a>(&self, authority: &'a str) -> Cow<'a, str> {
+        let mut text = Cow::Borrowed(authority);
+        if let Some(dot) = authority.rfind('.').filter(|_| self.strip_trailing_dot) {
+            match &authority[dot + 1..] {
+                "" => text = Cow::Borrowed(&authority[..dot]),
+                // A dot before a colon can only stand before the port, in front of which it hides the host as well.
+                rest if rest.starts_with(':') => text = Cow::Owned([&authority[..dot], rest].concat()),
+                _ => {}
+            }
         }
-        if strip || port.is_none() { host } else { authority }
+        match split_port(&text) {
+            (host, Some(_)) if self.strip_port => {
+                let end = host.len();
+                match text {
+                    Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
+                    Cow::Owned(text) => Cow::Owned(text[..end].to_owned()),
+                }
+            }
+            _ => text,
+        }
     }
 }
 
@@ -127,7 +140,7 @@ fn normalize(path: &str) -> Result<String, HeadError> {
     if !path.starts_with(['/', '\\']) {
         return Err(HeadError::Path);
     }
-    let plain = unescape_unreserved(path)?;
+    let plain = unescape_unreserved(&without_dot_parameters(path))?;
     let mut out = String::with_capacity(plain.len());
     let mut segments = plain[1..].split('/').peekable();
     while let Some(segment) = segments.next() {
@@ -150,6 +163,25 @@ fn normalize(path: &str) -> Result<String, HeadError> {
         out.push('/');
     }
     Ok(out)
+}
+
+/// Dot segments without parameters (`/..;x/`), which servers that know parameters resolve. As in Envoy, only those that
+/// are written plainly; of the others (`/%2e.;x/`) policies know that they can't judge them.
+fn without_dot_parameters(path: &str) -> Cow<'_, str> {
+    if !path.contains(".;") {
+        return Cow::Borrowed(path);
+    }
+    let plain = |segment: &str| match segment.split_once(';') {
+        Some((dots @ ("." | ".."), _)) => dots.len(),
+        _ => segment.len(),
+    };
+    let mut out = String::with_capacity(path.len());
+    for segment in path.split_inclusive(['/', '\\']) {
+        let name = segment.trim_end_matches(['/', '\\']);
+        out.push_str(&name[..plain(name)]);
+        out.push_str(&segment[name.len()..]);
+    }
+    Cow::Owned(out)
 }
 
 /// Unreserved characters unescaped, backslashes as slashes, what may not stand in a path escaped.
@@ -223,6 +255,12 @@ mod tests {
             ("/a%2Fb", "/a%2Fb"),
             ("/a%2fb", "/a%2fb"),
             ("/a;x=1/b", "/a;x=1/b"),
+            ("/a/..;x=1;y/b", "/b"),
+            ("/a/.;/b", "/a/b"),
+            ("/a/..;", "/"),
+            ("/a\\..;\\b", "/b"),
+            ("/a/...;/b", "/a/...;/b"),
+            ("/a/..%3b/b", "/a/..%3b/b"),
             ("/.a/b.", "/.a/b."),
             ("/a%zz%", "/a%zz%"),
             ("/a|b", "/a%7Cb"),
@@ -251,10 +289,16 @@ mod tests {
             ("a.test:80", "a.test"),
             ("a.test.", "a.test"),
             ("a.test.:1", "a.test"),
+            ("a.test.:", "a.test"),
             ("[::1]:80", "[::1]"),
             ("::1", "::1"),
         ] {
             assert_eq!(any.authority(authority), wanted);
+        }
+        let dot = Normalize { strip_trailing_dot: true, ..Normalize::default() };
+        for (authority, wanted) in [("a.test.:80", "a.test:80"), ("[::1].:80", "[::1]:80"), ("a.test:80", "a.test:80")]
+        {
+            assert_eq!(dot.authority(authority), wanted);
         }
     }
 }

@@ -34,6 +34,10 @@ pub enum HeadError {
     /// The path leaves the root, or doesn't start with a slash.
     #[error("the path has no canonical form")]
     Path,
+    /// A small letter in the method: methods have case, and who denies `DELETE` doesn't mean to let `delete` pass to a
+    /// server that makes no difference.
+    #[error("the method has small letters")]
+    Method,
     /// A character that may not stand in a host.
     #[error("the host is not a host")]
     Host,
@@ -174,6 +178,9 @@ impl Head {
         self.sent = self.target;
         self.set_authority(host);
         self.sent_authority = self.authority;
+        if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return Err(HeadError::Method);
+        }
         if !is_authority(host) {
             return Err(HeadError::Host);
         }
@@ -182,7 +189,7 @@ impl Head {
         }
         let stripped = normalize.authority(host);
         if stripped.len() != host.len() {
-            self.set_authority(stripped);
+            self.set_authority(&stripped);
         }
         // `OPTIONS *` and CONNECT have no path; no route matches what stands in its place.
         if !(target == "*" && method == "OPTIONS") && method != "CONNECT" {

@@ -12,10 +12,12 @@ use super::{
 use crate::{
     authz::{Explanation, Input, Metadata, Rbac, Verdict},
     config::{Action, Config, HttpFilter, Route, Step},
-    head::Head,
+    head::{Fields, Head},
+    jwt,
     message::Source,
     route::Request,
 };
+use std::time::SystemTime;
 
 /// Runs the filters. An end: one of them has answered the request.
 pub(super) async fn run(
@@ -61,6 +63,12 @@ pub(super) async fn run(
                     }
                 }
                 Step::Session(session) => x.left.session = session::Used::new(session, x.head).map(Box::new),
+                Step::Jwt(tokens) => {
+                    let checked = tokens.check(x.head, &mut trace.metadata, SystemTime::now());
+                    if let Err(why) = checked {
+                        return Some(refuse(x, trace, source, responder, &why).await);
+                    }
+                }
                 Step::ExtAuthz(authz) => {
                     // Boxed: requests that ask nobody don't pay for it.
                     let asked = Box::pin(ext_authz::run(config, authz, x, trace, source, responder)).await;
@@ -85,6 +93,24 @@ async fn deny(
     trace.details = why.details.clone().into();
     trace.denied = Some(why);
     local::answer(x, trace, source, responder, Local::new(403).text("RBAC: access denied")).await
+}
+
+/// Answers a request whose token is not valid, as RFC 6750 wants it.
+async fn refuse(
+    x: &mut Exchange<'_>,
+    trace: &mut Trace<'_>,
+    source: &mut Source<'_>,
+    responder: &mut Responder<'_>,
+    why: &jwt::Refusal,
+) -> End {
+    let text = why.failure.to_string();
+    let explanation = Explanation::token(&why.provider, &text);
+    trace.details = explanation.details.clone().into();
+    trace.denied = Some(Box::new(explanation));
+    let mut fields = Fields::default();
+    fields.append("www-authenticate", jwt::challenge(x.head, why.failure).as_bytes());
+    let local = Local::new(why.failure.status()).text(&text).fields(&fields);
+    local::answer(x, trace, source, responder, local).await
 }
 
 /// Why a policy denies a request, if it does. What shadow rules would decide is noted.

@@ -1,13 +1,13 @@
 //! Which Gateways a policy holds for.
 
 use crate::gateway::Workload;
-use api::{AuthorizationPolicySpec, GATEWAY_GROUP, PolicyTargetReference};
+use api::{GATEWAY_GROUP, PolicyTargetReference, WorkloadSelector};
 use model::ObjectKey;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Where policies are looked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     Gateway(ObjectKey),
     Class(Arc<str>),
     Namespace(Arc<str>),
@@ -16,7 +16,7 @@ pub(super) enum Scope {
 
 impl Scope {
     /// Those that a Gateway is in.
-    pub(super) fn of(key: &ObjectKey, workload: &Workload) -> [Self; 4] {
+    pub(crate) fn of(key: &ObjectKey, workload: &Workload) -> [Self; 4] {
         let (class, namespace) = (workload.class.clone(), key.namespace.clone());
         [Self::Gateway(key.clone()), Self::Class(class), Self::Namespace(namespace), Self::Mesh]
     }
@@ -24,23 +24,25 @@ impl Scope {
 
 /// How far a policy reaches.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reach {
-    pub(super) scopes: Vec<Scope>,
+pub(crate) struct Reach {
+    pub(crate) scopes: Vec<Scope>,
     /// Labels that the pods must have, where a scope is a namespace or the mesh.
     selector: BTreeMap<String, String>,
     /// Gateways that are named, with the field that does.
-    pub(super) targets: Vec<(String, ObjectKey)>,
+    pub(crate) targets: Vec<(String, ObjectKey)>,
 }
 
 impl Reach {
-    pub(super) fn read(
+    pub(crate) fn read(
         key: &ObjectKey,
-        spec: &AuthorizationPolicySpec,
+        selector: Option<&WorkloadSelector>,
+        target: Option<&PolicyTargetReference>,
+        targets: &[PolicyTargetReference],
         root: &Arc<str>,
         problems: &mut Vec<String>,
     ) -> Self {
-        let single = spec.target_ref.iter().map(|target| ("spec.targetRef".to_owned(), target));
-        let many = spec.target_refs.iter().enumerate().map(|(i, target)| (format!("spec.targetRefs[{i}]"), target));
+        let single = target.iter().map(|target| ("spec.targetRef".to_owned(), *target));
+        let many = targets.iter().enumerate().map(|(i, target)| (format!("spec.targetRefs[{i}]"), target));
         let written: Vec<_> = single.chain(many).collect();
         let mut reach = Self { scopes: Vec::new(), selector: BTreeMap::new(), targets: Vec::new() };
         for (field, target) in &written {
@@ -54,24 +56,24 @@ impl Reach {
                 Err(why) => problems.push(format!("{field}{why}")),
             }
         }
-        if spec.target_ref.is_some() && !spec.target_refs.is_empty() {
+        if target.is_some() && !targets.is_empty() {
             problems.push("spec.targetRef: must be absent beside targetRefs; both are used".into());
         }
-        if spec.selector.is_some() && !written.is_empty() {
+        if selector.is_some() && !written.is_empty() {
             problems.push("spec.selector: must be absent beside targetRefs; both are used".into());
         }
         // A policy whose targets can't be understood may be meant for any Gateway that it could name.
         let lost = !written.is_empty() && reach.scopes.is_empty();
-        if written.is_empty() || spec.selector.is_some() || lost {
+        if written.is_empty() || selector.is_some() || lost {
             let everywhere = key.namespace == *root;
             reach.scopes.push(if everywhere { Scope::Mesh } else { Scope::Namespace(key.namespace.clone()) });
-            reach.selector = spec.selector.as_ref().map(|selector| selector.match_labels.clone()).unwrap_or_default();
+            reach.selector = selector.map(|selector| selector.match_labels.clone()).unwrap_or_default();
         }
         reach
     }
 
     /// Whether it holds for a Gateway that is in one of its scopes.
-    pub(super) fn covers(&self, key: &ObjectKey, workload: &Workload) -> bool {
+    pub(crate) fn covers(&self, key: &ObjectKey, workload: &Workload) -> bool {
         let selected = || self.selector.iter().all(|(label, value)| workload.labels.get(label) == Some(value));
         self.scopes.iter().any(|scope| match scope {
             Scope::Gateway(gateway) => gateway == key,

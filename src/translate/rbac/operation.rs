@@ -30,13 +30,13 @@ pub(super) fn header(header: HeaderMatcher) -> Permission {
     Permission { rule: Some(Rule::Header(header)) }
 }
 
-/// Paths, with the one doubt that they can have: backends differ in what they make of an escaped slash. A path that has
-/// one is matched by a DENY or AUDIT rule that names paths and not by an ALLOW rule that does, unless it names every path.
+/// Paths, with the doubts that they can have: backends differ in what they make of an escaped slash, and of a dot segment
+/// with parameters that was escaped. A path that has one is matched by a DENY or AUDIT rule that names paths and not by an ALLOW rule that does, unless it names every path.
 fn paths(all: &mut Vec<Permission>, action: PolicyAction, paths: &ValueSet<StringMatch>) {
     let judge = |leaf: Permission, certain: bool| match (certain, action) {
         (true, _) => leaf,
-        (false, PolicyAction::Deny | PolicyAction::Audit) => Permission::or(vec![leaf, escaped_slash()]),
-        (false, PolicyAction::Allow) => Permission::and(vec![leaf, escaped_slash().not()]),
+        (false, PolicyAction::Deny | PolicyAction::Audit) => Permission::or(vec![leaf, unjudged()]),
+        (false, PolicyAction::Allow) => Permission::and(vec![leaf, unjudged().not()]),
     };
     let any_of = |values: &[StringMatch]| Permission::or(values.iter().map(path).collect());
     let certain = |values: &[StringMatch]| values.contains(&StringMatch::Present);
@@ -56,11 +56,11 @@ fn path(wanted: &StringMatch) -> Permission {
     }
 }
 
-fn escaped_slash() -> Permission {
+fn unjudged() -> Permission {
     let contains = |text: &str| {
         url_path(StringMatcher { ignore_case: true, ..wire::string(MatchPattern::Contains(text.to_owned())) })
     };
-    Permission::or(vec![contains("%2f"), contains("%5c")])
+    Permission::or(vec![contains("%2f"), contains("%5c"), contains("/.;"), contains("/..;")])
 }
 
 fn url_path(path: StringMatcher) -> Permission {

@@ -1,7 +1,10 @@
 //! Who sends a request: `from`.
 
 use super::{range, text, tree::Tree};
-use crate::wire::{self, escape};
+use crate::{
+    jwt::PAYLOAD,
+    wire::{self, escape},
+};
 use ipnet::IpNet;
 use model::{Source, StringMatch};
 use proto::envoy::envoy::{
@@ -22,7 +25,6 @@ use std::sync::Arc;
 
 /// Where the filter that verifies JWTs puts their claims.
 const JWT_FILTER: &str = "envoy.filters.http.jwt_authn";
-const JWT_PAYLOAD: &str = "payload";
 
 /// All fields of a source must match.
 pub(super) fn source(from: &Source) -> Principal {
@@ -123,7 +125,7 @@ pub(super) fn claim(path: &[Arc<str>], wanted: &StringMatch) -> Principal {
 }
 
 fn metadata(path: &[Arc<str>], value: ValueMatcher) -> Principal {
-    let segments = std::iter::once(JWT_PAYLOAD).chain(path.iter().map(|segment| &**segment));
+    let segments = std::iter::once(PAYLOAD).chain(path.iter().map(|segment| &**segment));
     let matcher = MetadataMatcher {
         filter: JWT_FILTER.to_owned(),
         path: segments.map(|key| PathSegment { segment: Some(Segment::Key(key.to_owned())) }).collect(),

@@ -18,13 +18,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use translate::{Inputs, Outputs, Settings};
 
 const WEB: &str = "outbound|80||web.shop.svc.cluster.local";
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "Cluster outbound|80||web.shop.svc.cluster.local",
     "ClusterLoadAssignment outbound|80||web.shop.svc.cluster.local",
     "Secret kubernetes-gateway://shop/cert",
     "Listener 0.0.0.0_443",
     "Listener 0.0.0.0_80",
+    "TypedExtensionConfig authn.jwt",
     "TypedExtensionConfig authz.allow",
+    "TypedExtensionConfig authz.audit",
     "TypedExtensionConfig authz.deny",
     "RouteConfiguration http.80",
     "RouteConfiguration https.443.all.a.shop",
@@ -119,6 +121,7 @@ fn mesh(settings: Settings) -> Mesh {
         trust: *engine.input("trust"),
         backend_certificates: *engine.input("backend certificates"),
         policies: *policies,
+        authentications: *engine.input("authentications"),
     };
     let outputs = translate::declare(&mut engine, settings, inputs);
     let mut batch = Batch::new();
@@ -222,7 +225,7 @@ fn a_change_touches_its_own_resource_and_never_a_listener() {
         batch.remove(&mesh.gateways, gateway("b"));
         batch.remove(&mesh.clusters, WEB.into());
     });
-    assert_eq!(touched.len(), 4, "{touched:?}");
+    assert_eq!(touched.len(), 6, "{touched:?}");
     let key = ListenerKey { gateway: gateway("a"), name: "tls".into() };
     let touched = mesh.touched(|mesh, batch| batch.remove(&mesh.listeners, key));
     let wanted = ["Listener 0.0.0.0_443", "RouteConfiguration https.443.tls.a.shop"];

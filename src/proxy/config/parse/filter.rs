@@ -2,7 +2,7 @@
 
 use super::{
     at::{At, Fault, flag, take},
-    ext_authz,
+    ext_authz, jwt,
     listener::ads,
     matcher, rbac,
 };
@@ -17,6 +17,7 @@ use proto::envoy::{
                     cors::v3::{Cors as CorsFilter, CorsPolicy},
                     ext_authz::v3::ExtAuthz,
                     filter_chain::v3::{FilterChain, FilterChainConfig, FilterChainConfigPerRoute},
+                    jwt_authn::v3::JwtAuthentication,
                     rbac::v3::Rbac,
                     router::v3::Router,
                     stateful_session::v3::StatefulSession,
@@ -82,6 +83,7 @@ pub(super) fn filters(at: &At<'_>, filters: Vec<pb::HttpFilter>) -> Result<(Box<
 pub(super) fn step(at: &At<'_>, any: Any) -> Result<Step, Fault> {
     match &*any.type_url {
         url if url == Rbac::type_url() => Ok(Step::Rbac(Arc::new(rbac::filter(at, &any)?))),
+        url if url == JwtAuthentication::type_url() => Ok(Step::Jwt(Arc::new(jwt::filter(at, &any)?))),
         url if url == ExtAuthz::type_url() => Ok(Step::ExtAuthz(Arc::new(ext_authz::filter(at, at.unpack(&any)?)?))),
         url if url == StatefulSession::type_url() => Ok(Step::Session(Arc::new(session(at, at.unpack(&any)?)?))),
         url => at.fail(format!("a filter of type {url:?} is unknown")),
@@ -118,7 +120,7 @@ fn discovery(at: &At<'_>, source: ExtensionConfigSource) -> Result<(), Fault> {
     take!(at, source => ExtensionConfigSource { config_source, type_urls } moot {}
         refuse { default_config, apply_default_config_without_warming });
     ads(&at.field("config_source"), config_source)?;
-    let known = [Rbac::type_url(), ExtAuthz::type_url()];
+    let known = [Rbac::type_url(), JwtAuthentication::type_url(), ExtAuthz::type_url()];
     match type_urls.iter().position(|url| !known.contains(url)) {
         None => Ok(()),
         Some(index) => {

@@ -17,6 +17,7 @@ mod forward;
 mod headers;
 mod http;
 mod intern;
+mod jwt;
 mod listener;
 mod matcher;
 mod rbac;

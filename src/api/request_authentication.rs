@@ -1,0 +1,105 @@
+//! RequestAuthentication: whose tokens are believed.
+
+use crate::{ObjectMeta, PolicyTargetReference, WorkloadSelector};
+use serde::{Deserialize, Serialize};
+
+/// `security.istio.io` RequestAuthentication; v1 and v1beta1 are the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RequestAuthentication {
+    /// Name, labels, …
+    pub metadata: ObjectMeta,
+    /// What is wanted.
+    #[serde(default)]
+    pub spec: RequestAuthenticationSpec,
+}
+
+/// Spec of a [`RequestAuthentication`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestAuthenticationSpec {
+    /// Workloads that it applies to; absent, and no targets, is all of the namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<WorkloadSelector>,
+    /// The old, single form of `target_refs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_ref: Option<PolicyTargetReference>,
+    /// Objects that it applies to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_refs: Vec<PolicyTargetReference>,
+    /// Issuers, each with its keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jwt_rules: Vec<JwtRule>,
+}
+
+/// An issuer, its keys, and where its tokens are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JwtRule {
+    /// `iss` of its tokens.
+    pub issuer: String,
+    /// Any of these must be in `aud`; none is any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// Where its keys are.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "jwks_uri")]
+    pub jwks_uri: Option<String>,
+    /// Its keys, as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<String>,
+    /// Headers with tokens. Without headers, parameters and cookies: `Authorization: Bearer` and `access_token`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from_headers: Vec<JwtHeader>,
+    /// Query parameters with tokens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from_params: Vec<String>,
+    /// Cookies with tokens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub from_cookies: Vec<String>,
+    /// A header towards the backend that gets the payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_payload_to_header: Option<String>,
+    /// Headers towards the backend that get claims.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub output_claim_to_headers: Vec<ClaimToHeader>,
+    /// Whether the backend gets the token.
+    pub forward_original_token: bool,
+    /// How long fetching the keys may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Claims that are lists, separated by blanks, beside `scope` and `permission`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub space_delimited_claims: Vec<String>,
+    /// Whether there must be a token.
+    pub presence: JwtPresence,
+}
+
+/// Whether there must be a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum JwtPresence {
+    /// Requests without one pass; policies decide what they may do.
+    #[default]
+    Optional,
+    /// Requests without one are refused.
+    Required,
+}
+
+/// A header with tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JwtHeader {
+    /// Its name.
+    pub name: String,
+    /// What stands before the token.
+    pub prefix: String,
+}
+
+/// A header towards the backend that gets a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClaimToHeader {
+    /// Its name.
+    pub header: String,
+    /// The claim; a dot leads into it.
+    pub claim: String,
+}
