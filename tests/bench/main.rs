@@ -3,7 +3,9 @@
 
 mod ca;
 mod control;
+mod generator;
 mod proxy;
+mod routes;
 mod simulator;
 mod table;
 
@@ -13,6 +15,10 @@ use table::Table;
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "generate") {
+        // It blocks, and has runtimes of its own.
+        return std::thread::spawn(move || generator::main(&arguments[1..])).join().expect("the generator");
+    }
     let smoke = arguments.iter().any(|argument| argument == "--smoke");
     let mut names: Vec<_> = arguments.iter().map(String::as_str).filter(|name| *name != "--smoke").collect();
     if names.is_empty() {
@@ -43,8 +49,8 @@ fn control_size(smoke: bool) -> control::Size {
 
 fn proxy_size(smoke: bool) -> proxy::Size {
     if smoke {
-        proxy::Size { seconds: 1, rounds: 1, connections: vec![64], routes: 500 }
+        proxy::Size { seconds: 1, rounds: 1, connections: vec![64], routes: vec![500] }
     } else {
-        proxy::Size { seconds: 4, rounds: 3, connections: vec![1, 64], routes: 5_000 }
+        proxy::Size { seconds: 4, rounds: 3, connections: vec![1, 64], routes: vec![5_000, 10_000] }
     }
 }

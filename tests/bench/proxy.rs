@@ -1,11 +1,15 @@
 //! The data plane against stock Envoy and nginx: one backend, one generator, one core for the proxy, sides in turn.
 
-use crate::table::{Row, Table, Wanted, percentile};
+use crate::{
+    generator, routes,
+    table::{Row, Table, Wanted, median, percentile},
+};
 use anyhow::{Context, Result, ensure};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Instant,
 };
 use tests::{
     fixture::Trio,
@@ -25,8 +29,8 @@ pub struct Size {
     pub rounds: usize,
     /// Numbers of connections.
     pub connections: Vec<usize>,
-    /// Routes of the row about memory.
-    pub routes: usize,
+    /// Routes of the rows about memory and start.
+    pub routes: Vec<usize>,
 }
 
 /// One proxy under load.
@@ -46,6 +50,40 @@ struct Run {
     per_cpu: f64,
     /// 99th percentile, milliseconds.
     p99: f64,
+    /// Requests a second.
+    rate: f64,
+    /// How busy the proxy's core was with it, percent.
+    proxy: f64,
+    /// How busy the other core was with generator and backend, percent.
+    load: f64,
+}
+
+/// What is used up while a side is under load.
+struct Meter<'s> {
+    side: &'s Side,
+    backend: u32,
+    started: Instant,
+    before: [f64; 2],
+}
+
+impl<'s> Meter<'s> {
+    fn start(side: &'s Side, backend: u32) -> Self {
+        Self { before: Self::read(side, backend), side, backend, started: Instant::now() }
+    }
+
+    /// CPU of the proxy; and of the backend with all generators that have ended.
+    fn read(side: &Side, backend: u32) -> [f64; 2] {
+        [Usage::of(side.id).cpu, Usage::of(backend).cpu + Usage::of_ended_children().cpu]
+    }
+
+    fn run(&self, requests: f64, p99: f64) -> Run {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let [proxy, load] = Self::read(self.side, self.backend);
+        let [proxy, load] = [proxy - self.before[0], load - self.before[1]];
+        let busy = |cpu: f64| cpu / seconds * 100.0;
+        let (proxy_busy, load_busy) = (busy(proxy), busy(load));
+        Run { per_cpu: requests / proxy.max(0.01), p99, rate: requests / seconds, proxy: proxy_busy, load: load_busy }
+    }
 }
 
 /// All rows.
@@ -92,18 +130,22 @@ pub async fn run(table: &mut Table, size: &Size) -> Result<()> {
     pin(backend.id(), 1)?;
     for (http2, secure) in [(false, false), (false, true), (true, false), (true, true)] {
         for &connections in &size.connections {
-            compare(table, size, &sides, place.directory(), http2, secure, connections)?;
+            compare(table, size, &sides, (backend.id(), place.directory()), http2, secure, connections)?;
         }
     }
+    handshakes(table, size, &sides)?;
     drop(trio);
-    memory(table, size.routes).await
+    for &routes in &size.routes {
+        routes::run(table, routes, (routes == 5_000).then_some(40.0)).await?;
+    }
+    Ok(())
 }
 
 fn compare(
     table: &mut Table,
     size: &Size,
     sides: &[Side],
-    directory: &Path,
+    (backend, directory): (u32, &Path),
     http2: bool,
     secure: bool,
     connections: usize,
@@ -114,9 +156,9 @@ fn compare(
         for (side, runs) in sides.iter().zip(&mut runs) {
             let seconds = if round == 0 { 1 } else { size.seconds };
             let run = if http2 {
-                h2load(side, secure, connections, seconds, directory)?
+                h2load(side, backend, secure, connections, seconds, directory)?
             } else {
-                wrk(side, secure, connections, seconds)?
+                wrk(side, backend, secure, connections, seconds)?
             };
             if round > 0 {
                 runs.push(run);
@@ -146,24 +188,85 @@ fn compare(
         let theirs = of(peer, |run| run.p99);
         table.add(Row::of_rounds(&format!("{what}: p99"), &named, "ms", &ours, (peer, &theirs), wanted));
     }
+    // Whose core is full: where it is the generator's, p99 is the time in its own queue.
+    let (busy, load) = (of("windlass", |run| run.proxy), of("windlass", |run| run.load));
+    table.add(Row::of_rounds(&format!("{what}: core busy"), &named, "%", &busy, ("load", &load), Wanted::Known));
+    if http2 {
+        return Ok(());
+    }
+    let slowest = sides.iter().map(|side| median(&of(side.name, |run| run.rate))).fold(f64::INFINITY, f64::min);
+    paced(table, size, sides, &what, secure, connections, slowest / 2.0)
+}
+
+/// The same at a rate that none of them finds hard.
+fn paced(
+    table: &mut Table,
+    size: &Size,
+    sides: &[Side],
+    what: &str,
+    secure: bool,
+    connections: usize,
+    rate: f64,
+) -> Result<()> {
+    let mut runs = vec![Vec::new(); sides.len()];
+    for _ in 0..size.rounds {
+        for (side, runs) in sides.iter().zip(&mut runs) {
+            let to = if secure { side.secure } else { side.plain };
+            runs.push(generator::paced(to, secure, connections, rate, size.seconds)?);
+        }
+    }
+    let of = |name: &str, part: fn(&generator::Paced) -> f64| -> Vec<f64> {
+        let at = sides.iter().position(|side| side.name == name).unwrap_or(0);
+        runs[at].iter().map(part).collect()
+    };
+    let named = format!("{connections} conn");
+    let kept = median(&of("windlass", |run| run.rate));
+    table.add(Row::new(&format!("{what}: fixed rate"), &named, "req/s", kept, ("target", rate), Wanted::Known));
+    let ours = of("windlass", |run| run.p50);
+    let theirs = of("envoy", |run| run.p50);
+    let row = format!("{what}: p50 at that rate");
+    table.add(Row::of_rounds(&row, &named, "ms", &ours, ("envoy", &theirs), Wanted::Known));
+    let ours = of("windlass", |run| run.p99);
+    for (peer, wanted) in [("envoy", Wanted::Most(0.7)), ("nginx", Wanted::Known)] {
+        let row = format!("{what}: p99 at that rate");
+        table.add(Row::of_rounds(&row, &named, "ms", &ours, (peer, &of(peer, |run| run.p99)), wanted));
+    }
     Ok(())
 }
 
-fn generator(program: &str) -> Command {
+/// New TLS connections, each with a full handshake.
+fn handshakes(table: &mut Table, size: &Size, sides: &[Side]) -> Result<()> {
+    let mut runs = vec![Vec::new(); sides.len()];
+    for _ in 0..size.rounds {
+        for (side, runs) in sides.iter().zip(&mut runs) {
+            let before = Usage::of(side.id).cpu;
+            let count = generator::handshakes(side.secure, size.seconds)?;
+            runs.push(count / (Usage::of(side.id).cpu - before).max(0.01));
+        }
+    }
+    let of = |name: &str| &runs[sides.iter().position(|side| side.name == name).unwrap_or(0)];
+    for peer in ["envoy", "nginx"] {
+        let row = "TLS handshakes a CPU-s";
+        let wanted = Wanted::Least(1.0);
+        table.add(Row::of_rounds(row, "P-256", "conn/CPU-s", of("windlass"), (peer, of(peer)), wanted));
+    }
+    Ok(())
+}
+
+fn program(program: &str) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", "1", program]).stdin(Stdio::null());
     command
 }
 
-fn wrk(side: &Side, secure: bool, connections: usize, seconds: u32) -> Result<Run> {
+fn wrk(side: &Side, backend: u32, secure: bool, connections: usize, seconds: u32) -> Result<Run> {
     let url = if secure { format!("https://{}/", side.secure) } else { format!("http://{}/", side.plain) };
-    let before = Usage::of(side.id).cpu;
-    let output = generator("wrk")
+    let meter = Meter::start(side, backend);
+    let output = program("wrk")
         .args(["-t1", "--latency", "-H", "Host: a.example", "-c", &connections.to_string()])
         .args(["-d", &format!("{seconds}s"), &url])
         .output()
         .context("wrk: install the package wrk")?;
-    let cpu = Usage::of(side.id).cpu - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
         output.status.success() && !text.contains("Non-2xx") && !text.contains("Socket errors"),
@@ -177,7 +280,7 @@ fn wrk(side: &Side, secure: bool, connections: usize, seconds: u32) -> Result<Ru
         })
         .with_context(|| format!("no count in {text}"))?;
     let p99 = text.lines().find_map(|line| line.trim().strip_prefix("99%")).context("no 99%")?;
-    Ok(Run { per_cpu: requests / cpu.max(0.01), p99: milliseconds(p99.trim())? })
+    Ok(meter.run(requests, milliseconds(p99.trim())?))
 }
 
 fn milliseconds(text: &str) -> Result<f64> {
@@ -191,22 +294,22 @@ fn milliseconds(text: &str) -> Result<f64> {
 }
 
 /// HTTP/2 with one stream at a time on each connection where there is one connection, else ten.
-fn h2load(side: &Side, secure: bool, connections: usize, seconds: u32, directory: &Path) -> Result<Run> {
+fn h2load(side: &Side, backend: u32, secure: bool, connections: usize, seconds: u32, directory: &Path) -> Result<Run> {
     let to = if secure { side.secure } else { side.plain2 };
     let streams = if connections == 1 { "1" } else { "10" };
     let log = directory.join("h2load.log");
     // Each request's time is wanted, which h2load only logs for a given number of requests: so many as fit.
     let count = (seconds as usize * if connections == 1 { 2_000 } else { 8_000 }).to_string();
     let _ = std::fs::remove_file(&log);
-    let before = Usage::of(side.id).cpu;
-    let output = generator("h2load")
+    let meter = Meter::start(side, backend);
+    let output = program("h2load")
         .args(["-t1", "-m", streams, "-c", &connections.to_string(), "-n", &count])
         .args(["--connect-to", &to.to_string()])
         .arg(format!("--log-file={}", log.display()))
         .arg(if secure { "https://a.example/" } else { "http://a.example/" })
         .output()
         .context("h2load: install the package nghttp2-client")?;
-    let cpu = Usage::of(side.id).cpu - before;
+    let ended = meter.run(count.parse()?, 0.0);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success() && text.contains(&format!(" {count} 2xx")), "{}: {text}", side.name);
     let log = std::fs::read_to_string(&log).context("h2load's log")?;
@@ -216,30 +319,7 @@ fn h2load(side: &Side, secure: bool, connections: usize, seconds: u32, directory
         .map(|microseconds| microseconds / 1000.0)
         .collect();
     ensure!(!times.is_empty(), "h2load logged nothing: {text}");
-    Ok(Run { per_cpu: times.len() as f64 / cpu.max(0.01), p99: percentile(&times, 99.0) })
-}
-
-/// Resident memory with many routes, both data planes at rest.
-async fn memory(table: &mut Table, routes: usize) -> Result<()> {
-    let place = Place::take()?;
-    let address: SocketAddr = (place.address(9), 9_000).into();
-    let mut yaml = objects::GATEWAY.to_owned();
-    for number in 0..routes {
-        let service = format!("s{number}");
-        yaml += &objects::service(&service, None, &[address]);
-        yaml += &objects::route(&format!("r{number}"), &format!("h{number}.example"), &[(&service, 1)]);
-    }
-    let trio = Trio::start(&place, &yaml).await?;
-    let last = Call::get(&format!("h{}.example", routes - 1), "/");
-    for plane in &trio.planes {
-        // Nobody listens at the backend: 503 says that the last route is there.
-        plane.answers(80, &last, |answer| answer.status == 503).await?;
-    }
-    let [envoy, ours] = [0, 1].map(|at| trio.planes[at].process.usage().resident);
-    let named = format!("{routes} routes");
-    table.add(Row::new("proxy, resident", &named, "MiB", ours, ("target", 40.0), Wanted::Most(1.0)));
-    table.add(Row::new("proxy, resident", &named, "MiB", ours, ("envoy", envoy), Wanted::Known));
-    Ok(())
+    Ok(Run { p99: percentile(&times, 99.0), ..ended })
 }
 
 fn pin(id: u32, core: u32) -> Result<()> {

@@ -127,16 +127,26 @@ pub struct Usage {
 impl Usage {
     /// Of the process with that id; zeros if it is gone.
     pub fn of(id: u32) -> Self {
-        // The fields after the command's closing parenthesis; utime and stime are the 14th and 15th of the line, in
-        // clock ticks, of which Linux shows 100 a second on every architecture.
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+        let cpu = ticks(&id.to_string(), [11, 12]);
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = resident.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
-        Self { cpu: (ticks(11) + ticks(12)) / 100.0, resident: kilobytes.unwrap_or_default() / 1024.0 }
+        Self { cpu, resident: kilobytes.unwrap_or_default() / 1024.0 }
     }
+
+    /// Of all children of this process that have ended and been waited for; no memory.
+    pub fn of_ended_children() -> Self {
+        Self { cpu: ticks("self", [13, 14]), resident: 0.0 }
+    }
+}
+
+/// Seconds by `/proc/ID/stat`: the sum of two fields, counted after the command's closing parenthesis. They are clock
+/// ticks, of which Linux shows 100 a second on every architecture.
+fn ticks(id: &str, fields: [usize; 2]) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let all: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| all.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+    fields.map(ticks).iter().sum::<f64>() / 100.0
 }
 
 /// Calls `probe` until it gives a value, at most `limit`; the last error becomes part of the failure.
