@@ -5,6 +5,7 @@
 //! read the difference before it is committed.
 
 mod case;
+mod conformance;
 
 use case::Case;
 use similar::TextDiff;
@@ -31,6 +32,17 @@ fn main() -> ExitCode {
             }
         }
     }
+    match std::env::var_os("WINDLASS_CONFORMANCE") {
+        Some(suite) if parts.is_empty() => match check_conformance(&windlass, Path::new(&suite), update) {
+            Ok(()) => passed += 1,
+            Err(why) => {
+                failed += 1;
+                println!("FAILED conformance.txt\n{why}");
+            }
+        },
+        Some(_) => {}
+        None => println!("cli: WINDLASS_CONFORMANCE is not set: the conformance suite's manifests were not looked at"),
+    }
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed");
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -47,4 +59,18 @@ fn check(windlass: &Path, file: &Path, update: bool) -> Result<(), String> {
     }
     let diff = TextDiff::from_lines(&case.expected, &seen);
     Err(diff.unified_diff().context_radius(3).header("expected", "seen (UPDATE=1 writes it)").to_string())
+}
+
+fn check_conformance(windlass: &Path, suite: &Path, update: bool) -> Result<(), String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("cli/conformance.txt");
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    let seen = conformance::findings(windlass, suite)?;
+    if seen == expected {
+        return Ok(());
+    }
+    if update {
+        return std::fs::write(&file, seen).map_err(|why| why.to_string());
+    }
+    let diff = TextDiff::from_lines(&expected, &seen);
+    Err(diff.unified_diff().context_radius(0).header("expected", "seen (UPDATE=1 writes it)").to_string())
 }
