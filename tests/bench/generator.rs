@@ -123,7 +123,7 @@ fn shake(to: SocketAddr, seconds: u64) -> Result<u64> {
         let mut count = 0;
         while Instant::now() < end {
             // Each has a client configuration of its own, and so no ticket of another.
-            let stream = tests::tls::connect(TcpStream::connect(to).await?, "a.example", false).await?;
+            let stream = tests::tls::connect(TcpStream::connect(to).await?, "a.example", false, None).await?;
             ensure!(stream.get_ref().1.handshake_kind() != Some(rustls::HandshakeKind::Resumed), "a full handshake");
             count += 1;
         }
