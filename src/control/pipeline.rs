@@ -67,14 +67,14 @@ impl Pipeline {
         let Sinks { publisher, board, accounts, objects, metrics } = self.sinks.clone();
         metrics.committing(start.duration_since(since), endpoints);
         self.count(&changes);
-        metrics.services(objects.change(&changes, Kind::Service));
-        let effects = self.graph.commit(changes);
+        let effects = self.graph.commit(changes.clone());
         let owned = |resource: Arc<Resource>| Arc::unwrap_or_clone(resource);
         let resources: Vec<_> = effects.resources().map(|(key, resource)| (key.clone(), resource.map(owned))).collect();
         accounts.change(effects.accounts().map(|(account, gateways)| (account.clone(), gateways)));
         let count = resources.len();
         let generation = publisher.publish(resources);
-        board.decide(effects.statuses().map(|(object, status)| (object.clone(), status)).collect());
+        let verdicts = effects.statuses().map(|(object, status)| (object.clone(), status)).collect();
+        metrics.services(board.decide(verdicts, || objects.change(&changes, Kind::Service)));
         metrics.committed(start.elapsed());
         tracing::debug!(generation, resources = count, took = ?start.elapsed(), "committed");
     }

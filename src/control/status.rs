@@ -58,9 +58,10 @@ impl Board {
     }
 
     /// Takes the verdicts of a commit, whose resources have been published already: in the other order `Programmed`
-    /// could be True for a moment before anybody had them.
-    pub fn decide(&self, verdicts: Vec<(ObjectRef, Option<Arc<Status>>)>) {
+    /// could be True for a moment before anybody had them. What `with` does is seen together with them.
+    pub fn decide<T>(&self, verdicts: Vec<(ObjectRef, Option<Arc<Status>>)>, with: impl FnOnce() -> T) -> T {
         let mut state = self.state();
+        let done = with();
         for (object, status) in verdicts {
             match status {
                 Some(status) => state.verdicts.insert(object, status),
@@ -69,13 +70,14 @@ impl Board {
         }
         drop(state);
         self.change();
+        done
     }
 
-    /// Every status, in the order of kind, namespace and name.
-    pub fn statuses(&self) -> BTreeMap<ObjectRef, Status> {
+    /// Every status, in the order of kind, namespace and name, and what `with` reads of the same commit.
+    pub fn statuses<T>(&self, with: impl FnOnce() -> T) -> (BTreeMap<ObjectRef, Status>, T) {
         let state = self.state();
         let whole = |(object, verdict): (&ObjectRef, &Arc<Status>)| (object.clone(), self.whole(&state, verdict));
-        state.verdicts.iter().map(whole).collect()
+        (state.verdicts.iter().map(whole).collect(), with())
     }
 
     /// The status of one object.

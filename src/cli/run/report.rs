@@ -141,7 +141,8 @@ impl Reporter {
 /// Every object in use, by its name.
 fn objects(control: &Control, running: &Running) -> BTreeMap<String, Line> {
     let mut lines = BTreeMap::new();
-    for (object, status) in control.board.statuses() {
+    let (statuses, objects) = control.board.statuses(|| control.objects.all());
+    for (object, status) in statuses {
         let failed = running.failed.get(&object.key).filter(|_| &*object.kind == Kind::Gateway.as_str());
         let (state, detail) = match failed {
             Some(error) => (State::Bad, format!("its proxy could not be started: {error}")),
@@ -149,7 +150,7 @@ fn objects(control: &Control, running: &Running) -> BTreeMap<String, Line> {
         };
         lines.insert(object.to_string(), Line { state, detail, generation: status.observed_generation });
     }
-    for (id, object) in control.objects.all() {
+    for (id, object) in objects {
         let generation = object.metadata().generation.unwrap_or_default();
         lines.entry(id.to_string()).or_insert_with(|| {
             let (state, detail) = without_status(&id);

@@ -94,8 +94,8 @@ fn without_secrets(mut object: Value) -> Value {
 
 /// What became of every object: `items` with their statuses as Kubernetes shows them, `problems` of what was read.
 pub fn statuses(board: &Board, objects: &Objects) -> Value {
-    let known = objects.all();
-    let items = board.statuses().into_iter().map(|(object, status)| item(&object, &status, &known));
+    let (statuses, known) = board.statuses(|| objects.all());
+    let items = statuses.into_iter().map(|(object, status)| item(&object, &status, &known));
     let problems: Vec<Value> = objects.problems().iter().map(problem).collect();
     json!({"items": items.collect::<Vec<_>>(), "problems": problems})
 }

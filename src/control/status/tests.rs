@@ -6,7 +6,7 @@ fn feedback(board: &Board, client: &str, outcome: Outcome) {
 }
 
 fn shown(board: &Board) -> String {
-    let status = board.statuses().into_values().next().unwrap();
+    let status = board.statuses(|| ()).0.into_values().next().unwrap();
     status.conditions[0].to_string()
 }
 
@@ -23,7 +23,7 @@ fn programmed_waits_for_every_proxy_and_tells_refusals() {
         Condition { kind: "Programmed", verdict: Verdict { holds: None, reason: "Pending", message: String::new() } };
     let gateway = Some(ObjectKey::new("n", "g"));
     let verdict = Status { observed_generation: 1, gateway, conditions: vec![unknown], ..Status::default() };
-    board.decide(vec![(ObjectRef::new("Gateway", ObjectKey::new("n", "g")), Some(Arc::new(verdict)))]);
+    board.decide(vec![(ObjectRef::new("Gateway", ObjectKey::new("n", "g")), Some(Arc::new(verdict)))], || ());
     assert_eq!(shown(&board), "Programmed=False (Pending): no proxy of this Gateway is connected");
 
     feedback(&board, "a", Outcome::Connected);
