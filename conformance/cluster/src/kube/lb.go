@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+)
+
+// runLoadBalancer gives each Service of type LoadBalancer an address of a pool for as long as it runs. Writing
+// status.loadBalancer is all it takes: kube-proxy then answers for the address on every node, and the cluster's network
+// has a route for the pool.
+func runLoadBalancer(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("usage: lb KUBECONFIG POOL, the pool being a CIDR")
+	}
+	pool, err := netip.ParsePrefix(args[1])
+	if err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", args[0])
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+
+	ctx := context.Background()
+	services := informers.NewSharedInformerFactory(client, 0).Core().V1().Services()
+	changed := onChange(services.Informer())
+	go services.Informer().RunWithContext(ctx)
+	cache.WaitForCacheSync(ctx.Done(), services.Informer().HasSynced)
+	for range changed {
+		all, err := services.Lister().List(labels.Everything())
+		if err != nil {
+			return err
+		}
+		for _, service := range assign(pool, all) {
+			_, err := client.CoreV1().Services(service.Namespace).UpdateStatus(ctx, service, meta.UpdateOptions{})
+			klog.InfoS("assigned", "service", klog.KObj(service), "ingress", service.Status.LoadBalancer.Ingress, "err", err)
+		}
+	}
+	return nil
+}
+
+// onChange returns a channel that holds at most one token: something has changed since it was taken.
+func onChange(informer cache.SharedIndexInformer) <-chan struct{} {
+	changed := make(chan struct{}, 1)
+	poke := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { poke() },
+		UpdateFunc: func(any, any) { poke() },
+		DeleteFunc: func(any) { poke() },
+	})
+	return changed
+}
+
+// assign returns changed copies of the services that want an address and can have one, the oldest first. A list that is
+// out of date can only make it assign twice; the API server refuses the second by its resource version.
+func assign(pool netip.Prefix, all []*core.Service) []*core.Service {
+	used := map[netip.Addr]bool{}
+	var waiting, assigned []*core.Service
+	for _, service := range all {
+		if service.Spec.Type != core.ServiceTypeLoadBalancer || service.Spec.LoadBalancerClass != nil {
+			continue
+		}
+		ingress := service.Status.LoadBalancer.Ingress
+		for _, in := range ingress {
+			if address, err := netip.ParseAddr(in.IP); err == nil {
+				used[address] = true
+			}
+		}
+		if len(ingress) == 0 {
+			waiting = append(waiting, service)
+		}
+	}
+	slices.SortFunc(waiting, func(a, b *core.Service) int {
+		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
+	})
+	for _, service := range waiting {
+		address, ok := choose(pool, used, service.Spec.LoadBalancerIP)
+		if !ok {
+			continue
+		}
+		used[address] = true
+		service = service.DeepCopy()
+		service.Status.LoadBalancer.Ingress = []core.LoadBalancerIngress{{IP: address.String()}}
+		assigned = append(assigned, service)
+	}
+	return assigned
+}
+
+// choose returns the address that was asked for, or the lowest free one after the pool's own. Whoever asks for an
+// address outside of the pool, or for another's, waits.
+func choose(pool netip.Prefix, used map[netip.Addr]bool, wanted string) (netip.Addr, bool) {
+	if wanted != "" {
+		address, err := netip.ParseAddr(wanted)
+		return address, err == nil && pool.Contains(address) && !used[address]
+	}
+	address := pool.Addr().Next()
+	for used[address] {
+		address = address.Next()
+	}
+	return address, pool.Contains(address)
+}
