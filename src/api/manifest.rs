@@ -47,6 +47,13 @@ pub fn read(file: &str, text: &str) -> Manifest {
     reader.manifest
 }
 
+/// Reads one object, or a list, that somebody else has parsed: an API server's. Its problems have no place in a file.
+pub fn read_value(origin: &str, value: serde_json::Value) -> Manifest {
+    let mut reader = Reader { file: origin.into(), manifest: Manifest::default() };
+    document::read(&mut reader, yaml::Node { value, spot: yaml::Spot::NOWHERE }, None);
+    reader.manifest
+}
+
 /// Where a field of an object stands in a file, from 1; the nearest thing around it if the field isn't written. Reads the
 /// text once more: for those few fields that somebody complains of.
 pub fn place(text: &str, object: &ObjectId, path: &FieldPath) -> Option<(u32, u32)> {

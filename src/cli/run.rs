@@ -63,8 +63,7 @@ impl Run {
             None => sample::start(&data, &tasks).await?,
         };
         let options = control::Options {
-            paths: vec![directory.clone()],
-            follow: true,
+            source: control::Source::Files { paths: vec![directory.clone()], follow: true },
             data: data.clone(),
             plug_in_ca: None,
             resolve: self.gateways.resolve(),

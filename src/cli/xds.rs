@@ -57,8 +57,7 @@ impl Xds {
     async fn serve(self) -> anyhow::Result<()> {
         let (tasks, metrics, readiness) = (Tasks::default(), base::metrics::Metrics::default(), Readiness::default());
         let options = control::Options {
-            paths: self.files,
-            follow: self.watch,
+            source: control::Source::Files { paths: self.files, follow: self.watch },
             data: self.data.directory()?,
             plug_in_ca: self.ca,
             resolve: self.gateways.resolve(),

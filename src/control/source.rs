@@ -1,5 +1,6 @@
 //! Where objects come from, and the inbox that they are put into.
 
+pub mod cluster;
 pub mod directory;
 pub mod files;
 mod watch;

@@ -2,9 +2,10 @@
 
 use crate::{
     Accounts, Board, Metrics, Objects, Pipeline, Sinks, admin,
+    cluster::Cluster,
     scopes::Scopes,
     serve,
-    source::{self, Inbox, Watch},
+    source::{self, Inbox, Watch, cluster::Onlookers},
 };
 use base::{ready::Readiness, tasks::Tasks};
 use ca::{BootstrapTokens, Ca};
@@ -15,12 +16,28 @@ use xds::{
     server::{Ads, Limits},
 };
 
+/// Where objects come from.
+pub enum Source {
+    /// Files and directories.
+    Files {
+        /// Which.
+        paths: Vec<PathBuf>,
+        /// Whether to follow their changes.
+        follow: bool,
+    },
+    /// A Kubernetes API server.
+    Cluster {
+        /// Which.
+        cluster: Cluster,
+        /// Who sees its objects beside us.
+        onlookers: Onlookers,
+    },
+}
+
 /// How to run a control plane.
 pub struct Options {
-    /// Files and directories of objects.
-    pub paths: Vec<PathBuf>,
-    /// Whether to follow their changes.
-    pub follow: bool,
+    /// Where objects come from.
+    pub source: Source,
     /// Where the CA keeps its root, and the secret of bootstrap tokens.
     pub data: PathBuf,
     /// Somebody else's key and certificates, instead of a root of our own.
@@ -100,12 +117,12 @@ pub struct Control {
     /// What is published.
     pub publisher: Publisher,
     inbox: Inbox,
-    _watch: Watch,
+    _watch: Option<Watch>,
 }
 
 impl Control {
-    /// Starts everything; returns when the ports are bound and all files were read once. `readiness` gets a barrier
-    /// that is passed when what follows from them is published; until then the proxies' ports accept connections and
+    /// Starts everything; returns when the ports are bound. `readiness` gets a barrier that is passed when everything
+    /// was read once and what follows from it is published; until then the proxies' ports accept connections and
     /// let them wait.
     ///
     /// # Errors
@@ -116,7 +133,7 @@ impl Control {
         metrics: &base::metrics::Metrics,
         readiness: &Readiness,
     ) -> Result<Self, StartError> {
-        let Options { paths, follow, data, plug_in_ca, resolve, translate, xds, plaintext, admin, threads } = options;
+        let Options { source, data, plug_in_ca, resolve, translate, xds, plaintext, admin, threads } = options;
         let ca_options = ca::Options { plug_in: plug_in_ca, ..ca::Options::new(&data) };
         let ca = metrics.register(|registry| Ca::open(ca_options, registry)).map_err(StartError::Ca)?;
         let (ca, tokens) = (Arc::new(ca), Arc::new(BootstrapTokens::open(&data).map_err(StartError::Tokens)?));
@@ -140,7 +157,14 @@ impl Control {
         let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
         base::tasks::thread("engine", move || pipeline.run(&work, first)).map_err(StartError::Thread)?;
         let tell = tell(objects.clone(), ours.clone(), board.clone());
-        let watch = source::watch(paths, follow, inbox.clone(), tell).map_err(|error| {
+        let watch = match source {
+            Source::Files { paths, follow } => source::watch(paths, follow, inbox.clone(), tell).map(Some),
+            Source::Cluster { cluster, onlookers } => {
+                source::cluster::watch(&cluster, inbox.clone(), tell, onlookers, tasks);
+                Ok(None)
+            }
+        };
+        let watch = watch.map_err(|error| {
             inbox.close();
             StartError::Source(error)
         })?;

@@ -31,6 +31,9 @@ enum Inner {
 }
 
 impl Spot {
+    /// Of what was never text.
+    pub const NOWHERE: Self = Self { line: 0, column: 0, inner: Inner::Leaf };
+
     /// The place of a field, or of the nearest thing around it that stands in the text.
     pub fn at(&self, path: &FieldPath) -> (u32, u32) {
         let mut spot = self;

@@ -1,0 +1,65 @@
+//! The Kubernetes cluster that a control plane works for: its API server, and who this process is in there.
+
+use clap::Args;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// A watch that has said nothing for so long is dead: an API server that is well sends a bookmark every minute.
+const SILENCE: Duration = Duration::from_secs(100);
+
+/// How to reach the API server, and what we are called there.
+#[derive(Args, Clone, Debug)]
+pub struct Flags {
+    /// Kubeconfig of the cluster. Default: the service account of the pod, or else $KUBECONFIG.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of the control plane.
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "istio-system")]
+    pub namespace: String,
+    /// Service account of the control plane.
+    #[arg(long, value_name = "NAME", env = "SERVICE_ACCOUNT", default_value = "windlass-control")]
+    pub service_account: String,
+    /// Name of this replica, by which it holds the Lease.
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "windlass-control")]
+    pub pod: String,
+}
+
+/// The cluster. Cloning shares the connections.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Speaks to the API server.
+    pub client: Client,
+    /// The control plane's namespace.
+    pub namespace: Arc<str>,
+    /// The control plane's service account.
+    pub service_account: Arc<str>,
+    /// This replica.
+    pub pod: Arc<str>,
+}
+
+impl Flags {
+    /// Reads how to reach the API server; it is not asked anything yet.
+    ///
+    /// # Errors
+    /// If there is neither a kubeconfig nor a service account, or it can't be used.
+    pub async fn connect(&self) -> anyhow::Result<Cluster> {
+        let mut config = match &self.kubeconfig {
+            Some(file) => {
+                let kubeconfig = Kubeconfig::read_from(file)?;
+                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+            }
+            None => Config::infer().await?,
+        };
+        config.read_timeout = Some(SILENCE);
+        config.reset_reader_on_write = true;
+        Ok(Cluster {
+            client: Client::try_from(config)?,
+            namespace: self.namespace.as_str().into(),
+            service_account: self.service_account.as_str().into(),
+            pod: self.pod.as_str().into(),
+        })
+    }
+}

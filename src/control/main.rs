@@ -1,0 +1,44 @@
+//! `windlass-control`: the control plane in a Kubernetes cluster. A list of parts, each of which owns its flags.
+
+use base::{drain, log, ready::Readiness, tasks::Tasks};
+use clap::Parser;
+use control::{Control, Source, cluster, serving};
+use std::{process::ExitCode, time::Duration};
+
+/// The control plane of Windlass, for a Kubernetes cluster.
+///
+/// It reads Gateway API's and Istio's objects from the API server, serves xDS and certificates, and ends with SIGTERM.
+#[derive(Parser)]
+#[command(name = "windlass-control", version = control::VERSION, max_term_width = 110)]
+struct Flags {
+    #[command(flatten)]
+    cluster: cluster::Flags,
+    #[command(flatten)]
+    serving: serving::Flags,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    log::init(flags.serving.log_format(), "info");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(flags)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("windlass-control: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> anyhow::Result<()> {
+    let (tasks, metrics, readiness) = (Tasks::default(), base::metrics::Metrics::default(), Readiness::default());
+    let cluster = flags.cluster.connect().await?;
+    let options = flags.serving.options(Source::Cluster { cluster, onlookers: Vec::new() });
+    let control = Control::start(options, &tasks, &metrics, &readiness).await?;
+    tracing::info!(version = control::VERSION, xds = %control.xds, "serving");
+    let signal = drain::signalled().await?;
+    tracing::info!(signal, "draining");
+    tasks.end(Duration::from_secs(10)).await;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Flags of what is the same in every cluster: ports, names, what data planes are told.
+
+use crate::{Options, Source};
+use base::log;
+use clap::{Args, ValueEnum};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Ports, names, and what data planes are told.
+#[derive(Args, Clone, Debug)]
+pub struct Flags {
+    /// Address for xDS and certificates over TLS.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:15012")]
+    xds: SocketAddr,
+    /// Address for xDS without TLS: whoever reaches it sees everything, keys included. Off by default.
+    #[arg(long, value_name = "ADDR")]
+    plaintext: Option<SocketAddr>,
+    /// Address of the admin page: /ready, /metrics, /debug/...
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
+    admin: SocketAddr,
+    /// Directory of the CA's root, and of the secret of bootstrap tokens.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/windlass")]
+    data: PathBuf,
+    /// Directory with the key and certificates of another authority (ca-cert.pem, ca-key.pem, ...), instead of a root
+    /// of our own.
+    #[arg(long, value_name = "DIR")]
+    ca: Option<PathBuf>,
+    /// `spec.controllerName` of the GatewayClasses that are ours.
+    #[arg(long, value_name = "NAME", default_value = "windlass.io/gateway-controller")]
+    controller: String,
+    /// The domain of Services.
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Policies in this namespace hold for the whole mesh.
+    #[arg(long, value_name = "NAME", default_value = "istio-system")]
+    root_namespace: String,
+    /// What the log looks like.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+impl Flags {
+    /// What the log looks like.
+    pub fn log_format(&self) -> log::Format {
+        match self.log_format {
+            LogFormat::Text => log::Format::Text,
+            LogFormat::Json => log::Format::Json,
+        }
+    }
+
+    /// As the control plane wants it.
+    pub fn options(self, source: Source) -> Options {
+        let Self { xds, plaintext, admin, data, ca, controller, cluster_domain, root_namespace, log_format: _ } = self;
+        Options {
+            source,
+            data,
+            plug_in_ca: ca,
+            resolve: resolve::Settings {
+                controller: controller.into(),
+                cluster_domain: cluster_domain.into(),
+                root_namespace: root_namespace.into(),
+                ..resolve::Settings::default()
+            },
+            translate: translate::Settings {
+                bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                port_offset: 0,
+                access_log: translate::AccessLog::Text,
+            },
+            xds,
+            plaintext,
+            admin: Some(admin),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
+        }
+    }
+}

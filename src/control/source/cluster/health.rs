@@ -1,0 +1,115 @@
+//! Whether the API server answers: said once when it stops, once when it is back.
+
+use super::LONGEST_WAIT;
+use base::drain::Drain;
+use kube::{
+    Client,
+    runtime::{utils, watcher},
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+
+/// The first wait after a failure.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// How often the API server is asked whether it is back.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How well the watches do.
+#[derive(Default)]
+pub struct Health {
+    state: Mutex<State>,
+    failed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// When a watch last failed.
+    last: Option<Instant>,
+    /// Kinds that we have no right to read.
+    forbidden: BTreeSet<String>,
+}
+
+impl Health {
+    /// A watch failed; it is tried again.
+    pub fn failed(&self, what: &str, error: &watcher::Error) {
+        let mut state = self.state();
+        if is_forbidden(error) {
+            if state.forbidden.insert(what.to_owned()) {
+                tracing::error!(what, %error, "the API server refuses a watch: grant get, list and watch");
+            }
+            return;
+        }
+        if state.last.replace(Instant::now()).is_none() {
+            tracing::warn!(what, %error, "the API server can't be followed; what is known stays in use");
+            self.failed.notify_one();
+        }
+    }
+
+    /// Says when the API server is back, until the drain.
+    pub async fn follow(&self, client: Client, mut drain: Drain) {
+        loop {
+            tokio::select! {
+                () = self.failed.notified() => {}
+                () = drain.drained() => return,
+            }
+            let began = Instant::now();
+            tokio::select! {
+                () = self.back(&client) => tracing::info!(after = ?began.elapsed(), "the API server is followed again"),
+                () = drain.drained() => return,
+            }
+        }
+    }
+
+    /// Waits until the API server answers and no watch has failed for longer than any of them waits.
+    async fn back(&self, client: &Client) {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            let answers = tokio::time::timeout(LONGEST_WAIT, client.apiserver_version()).await;
+            let mut state = self.state();
+            let calm = state.last.is_none_or(|last| last.elapsed() > LONGEST_WAIT + PERIOD);
+            if calm && matches!(answers, Ok(Ok(_))) {
+                state.last = None;
+                return;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 403,
+        watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
+    }
+}
+
+/// Waits between tries: twice as long each time, up to a bound, and never twice the same for two watches.
+#[derive(Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(8)).min(LONGEST_WAIT);
+        self.failures += 1;
+        Some(wait.mul_f64(rand::random_range(0.5..1.0)))
+    }
+}
+
+impl utils::Backoff for Backoff {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
