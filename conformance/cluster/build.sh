@@ -64,7 +64,7 @@ build_kube() {
 build_suite() {
   need go golang-go && need gcc gcc
   local from="$cluster_home/src/suite"
-  go_build "$from" -ldflags "-s -w" -o "$1/" ./coredns ./mkimage sigs.k8s.io/gateway-api/conformance/echo-basic \
+  go_build "$from" -ldflags "-s -w" -o "$1/" ./coredns ./echo ./mkimage sigs.k8s.io/gateway-api/conformance/echo-basic \
     && go_build "$from" -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=v$helm" -o "$1/" helm.sh/helm/v4/cmd/helm \
     && (cd "$from" && CGO_ENABLED=0 nice -n 5 go test -c -trimpath -ldflags "-s -w" -o "$1/conformance.test" .) \
     && gcc -Os -static "-DVERSION=$pause" -o "$1/pause" "$(kubernetes_module)/build/pause/linux/pause.c" \
