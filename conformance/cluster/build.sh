@@ -8,12 +8,14 @@ build() {
   once "$runtime" build_runtime
   once "$kube" build_kube
   once "$suite" build_suite
+  # What no clone has used for two weeks.
+  find "$built" -mindepth 1 -maxdepth 1 -type d -mtime +14 -exec rm -r {} +
   exec 8>&-
 }
 
 # once DIRECTORY COMMAND: has COMMAND fill a directory that stands at DIRECTORY only when it is complete.
 once() {
-  [ -d "$1" ] && return
+  if [ -d "$1" ]; then touch "$1"; return; fi
   local began=$SECONDS
   echo "cluster: building ${1##*/}"
   rm -rf "$built"/*.part && mkdir "$1.part"

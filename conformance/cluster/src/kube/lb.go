@@ -71,8 +71,8 @@ func onChange(informer cache.SharedIndexInformer) <-chan struct{} {
 	return changed
 }
 
-// assign returns changed copies of the services that want an address and can have one, the oldest first. A list that is
-// out of date can only make it assign twice; the API server refuses the second by its resource version.
+// assign returns changed copies of the services that have another address than they can have, the oldest first. A list
+// that is out of date can only make it assign twice; the API server refuses the second by its resource version.
 func assign(pool netip.Prefix, all []*core.Service) []*core.Service {
 	used := map[netip.Addr]bool{}
 	var waiting, assigned []*core.Service
@@ -80,13 +80,10 @@ func assign(pool netip.Prefix, all []*core.Service) []*core.Service {
 		if service.Spec.Type != core.ServiceTypeLoadBalancer || service.Spec.LoadBalancerClass != nil {
 			continue
 		}
-		ingress := service.Status.LoadBalancer.Ingress
-		for _, in := range ingress {
-			if address, err := netip.ParseAddr(in.IP); err == nil {
-				used[address] = true
-			}
-		}
-		if len(ingress) == 0 {
+		has, wants := address(service), service.Spec.LoadBalancerIP
+		if has.IsValid() && (wants == "" || wants == has.String()) {
+			used[has] = true
+		} else {
 			waiting = append(waiting, service)
 		}
 	}
@@ -94,16 +91,28 @@ func assign(pool netip.Prefix, all []*core.Service) []*core.Service {
 		return a.CreationTimestamp.Compare(b.CreationTimestamp.Time)
 	})
 	for _, service := range waiting {
-		address, ok := choose(pool, used, service.Spec.LoadBalancerIP)
-		if !ok {
+		var ingress []core.LoadBalancerIngress
+		if chosen, ok := choose(pool, used, service.Spec.LoadBalancerIP); ok {
+			used[chosen] = true
+			ingress = []core.LoadBalancerIngress{{IP: chosen.String()}}
+		}
+		if len(ingress) == 0 && len(service.Status.LoadBalancer.Ingress) == 0 {
 			continue
 		}
-		used[address] = true
 		service = service.DeepCopy()
-		service.Status.LoadBalancer.Ingress = []core.LoadBalancerIngress{{IP: address.String()}}
+		service.Status.LoadBalancer.Ingress = ingress
 		assigned = append(assigned, service)
 	}
 	return assigned
+}
+
+// address is what a service has now.
+func address(service *core.Service) netip.Addr {
+	var has netip.Addr
+	for _, ingress := range service.Status.LoadBalancer.Ingress {
+		has, _ = netip.ParseAddr(ingress.IP)
+	}
+	return has
 }
 
 // choose returns the address that was asked for, or the lowest free one after the pool's own. Whoever asks for an
