@@ -267,10 +267,10 @@ fn root_path() -> String {
     "/".into()
 }
 
-fn service() -> String {
+pub(crate) fn service() -> String {
     "Service".into()
 }
 
-fn one() -> u32 {
+pub(crate) fn one() -> u32 {
     1
 }

@@ -11,6 +11,7 @@ mod duration;
 mod external_auth;
 mod gateway;
 mod gateway_class;
+mod grpc_route;
 mod http_filter;
 mod http_route;
 mod listener_set;
@@ -40,6 +41,10 @@ pub use gateway::{
     ListenerNamespaces, ListenerTlsConfig, RouteGroupKind, RouteNamespaces, TlsConfig, TlsModeType, TlsPortConfig,
 };
 pub use gateway_class::{GatewayClass, GatewayClassSpec};
+pub use grpc_route::{
+    GrpcBackendRef, GrpcMethodMatch, GrpcMethodMatchType, GrpcRoute, GrpcRouteFilter, GrpcRouteFilterType,
+    GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec,
+};
 pub use http_filter::{
     Fraction, HttpCorsFilter, HttpHeader, HttpHeaderFilter, HttpPathModifier, HttpPathModifierType,
     HttpRequestMirrorFilter, HttpRequestRedirectFilter, HttpRouteFilter, HttpRouteFilterType, HttpUrlRewriteFilter,

@@ -1,8 +1,9 @@
 //! An object of any of our kinds.
 
 use crate::{
-    AuthorizationPolicy, BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, HttpRoute, ListenerSet,
-    Namespace, ObjectMeta, ReferenceGrant, RequestAuthentication, Secret, Service, TcpRoute, TlsRoute, UdpRoute,
+    AuthorizationPolicy, BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute,
+    ListenerSet, Namespace, ObjectMeta, ReferenceGrant, RequestAuthentication, Secret, Service, TcpRoute, TlsRoute,
+    UdpRoute,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -108,6 +109,8 @@ kinds! {
     ListenerSet = "ListenerSet", "gateway.networking.k8s.io", ["v1"], true;
     /// A HTTPRoute.
     HttpRoute = "HTTPRoute", "gateway.networking.k8s.io", ["v1", "v1beta1"], true;
+    /// A GRPCRoute.
+    GrpcRoute = "GRPCRoute", "gateway.networking.k8s.io", ["v1"], true;
     /// A TCPRoute.
     TcpRoute = "TCPRoute", "gateway.networking.k8s.io", ["v1"], true;
     /// A TLSRoute.

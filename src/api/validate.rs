@@ -7,6 +7,7 @@
 mod backend_tls_policy;
 mod core;
 mod gateway;
+mod grpc_route;
 mod http_filter;
 mod http_route;
 mod name;
@@ -40,6 +41,7 @@ pub fn check(object: &Object) -> Vec<Violation> {
         Object::Gateway(gateway) => gateway::gateway(&mut check, &gateway.spec),
         Object::ListenerSet(set) => gateway::listener_set(&mut check, &set.spec),
         Object::HttpRoute(route) => http_route::route(&mut check, &route.spec),
+        Object::GrpcRoute(route) => grpc_route::route(&mut check, &route.spec),
         Object::TcpRoute(route) => stream_route::route(&mut check, &route.spec),
         Object::TlsRoute(route) => stream_route::tls_route(&mut check, &route.spec),
         Object::UdpRoute(route) => stream_route::route(&mut check, &route.spec),

@@ -149,7 +149,8 @@ impl World {
         let mut index = || parts.next()?.parse::<usize>().ok();
         let (rule, matched) = (index()?, index()?);
         let of_that_name = |id: &&ObjectId| *id.namespace == *namespace && *id.name == *name;
-        let is_route = |id: &&ObjectId| kind.map_or(id.kind.ends_with("Route"), |kind| *id.kind == *kind);
+        let kind = kind.unwrap_or("HTTPRoute");
+        let is_route = |id: &&ObjectId| *id.kind == *kind;
         let object = self.objects.keys().filter(of_that_name).find(is_route)?.clone();
         Some(RouteOrigin { object, rule, matched })
     }

@@ -30,8 +30,10 @@ pub struct VirtualHost {
 pub struct RouteOrder {
     /// `metadata.creationTimestamp`, seconds since 1970; an object without one counts as newest.
     pub created: i64,
-    /// The HTTPRoute.
+    /// The HTTPRoute or GRPCRoute.
     pub object: ObjectKey,
+    /// Whether it is a GRPCRoute.
+    pub grpc: bool,
     /// Index of the rule.
     pub rule: u32,
     /// Index of the match within the rule.
@@ -41,7 +43,7 @@ pub struct RouteOrder {
 /// One match with its action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its origin, which is also its name in logs: `<ns>/<name>/<rule>/<match>`.
+    /// Its origin, which is also its name in logs: `<ns>/<name>/<rule>/<match>`, for gRPC behind its kind.
     pub order: RouteOrder,
     /// The rule's own name, if it has one.
     pub rule_name: Option<Arc<str>>,
@@ -175,6 +177,13 @@ pub enum PathMatch {
     Prefix(Arc<str>),
     /// RE2 syntax, the whole path.
     Regex(Arc<str>),
+    /// A call of gRPC, that is `/<service>/<method>` in a request that says that it is one; none is any.
+    Call {
+        /// The service with its package.
+        service: Option<ValueMatch>,
+        /// The method.
+        method: Option<ValueMatch>,
+    },
 }
 
 /// How a value is matched.
@@ -230,7 +239,7 @@ pub enum Action {
     /// To one of the backends, by weight.
     Forward {
         /// Backends with a weight above zero, in the order of the object; weights of backends that can't be resolved
-        /// count too and answer 500 (Gateway API `backendRefs`).
+        /// count too and answer 500, or 503 to calls of gRPC (Gateway API `backendRefs`).
         backends: Vec<Backend>,
         /// What is changed on the way.
         rewrite: Rewrite,
@@ -241,7 +250,8 @@ pub enum Action {
     },
     /// An answer of our own that sends the client elsewhere.
     Redirect(Redirect),
-    /// An answer of our own without body: 500 where no backend is usable, 421 where the host is another listener's.
+    /// An answer of our own without body: 500 where no backend is usable (503 to calls of gRPC, which is UNAVAILABLE),
+    /// 421 where the host is another listener's.
     Respond {
         /// The code.
         status: u16,

@@ -51,8 +51,12 @@ impl ParentKey {
         }
     }
 
+    pub(crate) fn object(&self) -> &ObjectKey {
+        self.parts().1
+    }
+
     pub(crate) fn namespace(&self) -> &Arc<str> {
-        &self.parts().1.namespace
+        &self.object().namespace
     }
 }
 

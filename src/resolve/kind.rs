@@ -7,6 +7,7 @@ use model::{Hostname, ObjectKey, Protocol};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum RouteKind {
     Http,
+    Grpc,
     Tcp,
     Tls,
     Udp,
@@ -23,18 +24,20 @@ pub(crate) struct RouteKey {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RouteHead {
     pub(crate) generation: i64,
+    pub(crate) created: i64,
     pub(crate) parents: Vec<ParentReference>,
     /// Never empty: a route that names none is for every host.
     pub(crate) hostnames: Vec<Hostname>,
 }
 
 impl RouteKind {
-    const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::Tls, Self::Udp];
+    const ALL: [Self; 5] = [Self::Http, Self::Grpc, Self::Tcp, Self::Tls, Self::Udp];
 
     /// As YAML spells it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "HTTPRoute",
+            Self::Grpc => "GRPCRoute",
             Self::Tcp => "TCPRoute",
             Self::Tls => "TLSRoute",
             Self::Udp => "UDPRoute",
@@ -49,7 +52,7 @@ impl RouteKind {
     /// The kinds that a listener of such a protocol takes if it names none.
     pub(crate) const fn of(protocol: Protocol) -> &'static [Self] {
         match protocol {
-            Protocol::Http | Protocol::Https => &[Self::Http],
+            Protocol::Http | Protocol::Https => &[Self::Http, Self::Grpc],
             Protocol::Tls => &[Self::Tls],
             Protocol::Tcp => &[Self::Tcp],
             Protocol::Udp => &[Self::Udp],
@@ -65,14 +68,19 @@ impl RouteKind {
         }
     }
 
-    /// Whether what it routes are requests.
+    /// Whether what it routes are requests, those of gRPC included.
     pub(crate) const fn is_http(self) -> bool {
-        matches!(self, Self::Http)
+        matches!(self, Self::Http | Self::Grpc)
     }
 
     pub(crate) const fn key(self, object: ObjectKey) -> RouteKey {
         RouteKey { kind: self, object }
     }
+}
+
+/// When an object was made, in seconds since 1970. Without a time (a directory of YAML) it counts as the newest.
+pub(crate) fn created(metadata: &api::ObjectMeta) -> i64 {
+    metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second())
 }
 
 impl RouteHead {
@@ -81,6 +89,7 @@ impl RouteHead {
             [] => vec![Hostname::new(None)],
             some => some.iter().map(|hostname| Hostname::new(Some(hostname))).collect(),
         };
-        Self { generation: metadata.generation.unwrap_or_default(), parents: parents.to_vec(), hostnames }
+        let (generation, created) = (metadata.generation.unwrap_or_default(), created(metadata));
+        Self { generation, created, parents: parents.to_vec(), hostnames }
     }
 }

@@ -9,7 +9,7 @@
 //! secrets --> certificate verdicts, grants ------------------^ (listeners only)
 //! config maps --> authority verdicts --> backend TLS policies --> clusters; authorities --> trust
 //! routes --------> rules (parsed) --> routed (references resolved: services, grants)
-//!             +-> heads --> parents (surfaces, namespaces' labels) --> attached routes
+//!             +-> heads --> parents (surfaces, namespaces' labels, rivals of the other kind) --> attached routes
 //!                                                         +-> fragments --> virtual hosts
 //!                                                         +-> clusters of gateways
 //! stream routes -> heads, references resolved --> streams (the oldest route of each listener and host)
@@ -43,6 +43,7 @@ mod parent;
 mod policy;
 mod precedence;
 mod regex;
+mod rivals;
 mod route;
 mod service;
 mod status;
@@ -122,7 +123,7 @@ pub struct Tables {
     pub authentications: Table<ObjectKey, Authentication>,
     /// Where keys of issuers are to be fetched; what comes of it goes into `inputs.fetched_keys`.
     pub key_sources: Table<KeySource, ()>,
-    /// Statuses of GatewayClasses, Gateways, ListenerSets, HTTPRoutes and AuthorizationPolicies that concern us. `Programmed` is
+    /// Statuses of GatewayClasses, Gateways, ListenerSets, routes and policies that concern us. `Programmed` is
     /// `Unknown` where only the proxies' acknowledgement is missing.
     pub statuses: Table<ObjectRef, Status>,
     /// The Gateway whose proxies have that service account: `<gateway>-<class>` in the Gateway's namespace. More than
@@ -152,7 +153,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let routes = route::Routes { heads, refs, ..routes };
     let clusters = http2::clusters(engine, services.clusters, routes.http2);
     let endpoints = http2::endpoints(engine, endpoints, routes.http2);
-    let parents = parent::declare(engine, &gateways, &routes, labels);
+    let rivals = rivals::declare(engine, &gateways, &routes, labels);
+    let parents = parent::declare(engine, &gateways, &routes, labels, rivals);
     let hosts = virtual_host::declare(engine, &gateways, &parents, &routes);
     let streams = stream::declare(engine, &gateways, &parents, &stream_routes);
     let gateway_clusters = engine.union("all gateway clusters", &[hosts.gateway_clusters, streams.gateway_clusters]);

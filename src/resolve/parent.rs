@@ -5,6 +5,7 @@ use crate::{
     isolation::{ListenerSurface, ParentKey, Surface},
     kind::{RouteHead, RouteKey},
     namespace::Labels,
+    rivals::Rivals,
     route::Routes,
     status::Fault,
 };
@@ -45,11 +46,17 @@ pub(crate) struct Parent {
     listeners: Vec<ListenerKey>,
 }
 
-pub(crate) fn declare(engine: &mut Engine, gateways: &Gateways, routes: &Routes, labels: Labels) -> Parents {
+pub(crate) fn declare(
+    engine: &mut Engine,
+    gateways: &Gateways,
+    routes: &Routes,
+    labels: Labels,
+    rivals: Rivals,
+) -> Parents {
     let (surfaces, verdicts) = (gateways.surfaces, routes.verdicts);
     let parents = engine.derive("parents", &routes.heads, move |view, key, rows| {
         let fault = view.get(&verdicts, key).and_then(|verdict| verdict.rejected.clone());
-        let attach = |head: &Arc<RouteHead>| attach(view, key, head, fault.as_ref(), surfaces, labels);
+        let attach = |head: &Arc<RouteHead>| attach(view, key, head, fault.as_ref(), (surfaces, labels, rivals));
         rows.iter().filter_map(attach).map(|attachment| (key.clone(), attachment)).collect()
     });
     let attachments = engine.derive("attached routes", &parents, |_, _, rows| {
@@ -71,21 +78,17 @@ fn attach(
     route: &RouteKey,
     head: &RouteHead,
     rejected: Option<&Fault>,
-    surfaces: Table<ParentKey, Surface>,
-    labels: Labels,
+    (surfaces, labels, rivals): (Table<ParentKey, Surface>, Labels, Rivals),
 ) -> Option<Attachment> {
     let mut attachment = Attachment { parents: Vec::new(), hosts: BTreeSet::new(), streams: BTreeSet::new() };
     for reference in &head.parents {
-        let namespace = reference.namespace.as_deref().map_or_else(|| route.object.namespace.clone(), Arc::from);
-        let target = ObjectKey::new(namespace, &*reference.name);
-        let parent = match (&*reference.group, &*reference.kind) {
-            (GATEWAY_GROUP, "Gateway") => ParentKey::Gateway(target.clone()),
-            (GATEWAY_GROUP, "ListenerSet") => ParentKey::ListenerSet(target.clone()),
-            _ => continue,
-        };
         // A Gateway that doesn't exist or is another controller's: no business of ours.
-        let Some(surface) = view.get(&surfaces, &parent) else { continue };
+        let Some((parent, surface)) = parent(view, route, reference, surfaces) else { continue };
         let taken = listeners(view, route, (reference, &parent), &surface, &head.hostnames, labels);
+        let taken = taken.and_then(|listeners| {
+            let lost = |fault| rejected.cloned().unwrap_or(fault);
+            rivals.without(view, route, listeners).map_err(lost)
+        });
         let listeners = taken.as_deref().unwrap_or_default();
         for listener in listeners {
             let hosts = head.hostnames.iter().filter_map(|hostname| listener.hostname.intersect(hostname));
@@ -97,13 +100,32 @@ fn attach(
         }
         let listeners = listeners.iter().map(|listener| listener.key.clone()).collect();
         let fault = taken.err().or_else(|| rejected.cloned());
+        let target = parent.object().clone();
         attachment.parents.push(Parent { reference: reference.clone(), target, fault, listeners });
     }
     (!attachment.parents.is_empty()).then_some(attachment)
 }
 
+/// What a reference names, if it is one of ours.
+pub(crate) fn parent(
+    view: &View,
+    route: &RouteKey,
+    reference: &ParentReference,
+    surfaces: Table<ParentKey, Surface>,
+) -> Option<(ParentKey, Arc<Surface>)> {
+    let namespace = reference.namespace.as_deref().map_or_else(|| route.object.namespace.clone(), Arc::from);
+    let target = ObjectKey::new(namespace, &*reference.name);
+    let parent = match (&*reference.group, &*reference.kind) {
+        (GATEWAY_GROUP, "Gateway") => ParentKey::Gateway(target),
+        (GATEWAY_GROUP, "ListenerSet") => ParentKey::ListenerSet(target),
+        _ => return None,
+    };
+    let surface = view.get(&surfaces, &parent)?;
+    Some((parent, surface))
+}
+
 /// The listeners that take a route, or why none does: the last of section, permission and host that failed.
-fn listeners<'a>(
+pub(crate) fn listeners<'a>(
     view: &View,
     route: &RouteKey,
     (reference, parent): (&ParentReference, &ParentKey),

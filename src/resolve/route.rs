@@ -1,7 +1,7 @@
-//! Routes of HTTP: their rules as routes of ours, first by themselves, then with their references followed.
+//! Routes of HTTP and gRPC: their rules as routes of ours, first by themselves, then with their references followed.
 //!
-//! A rule that is invalid keeps what it matches, as far as that can be understood, and answers it with 500: what it
-//! would have guarded must not fall to a wider rule (Gateway API `HTTPRouteFilter.type`).
+//! A rule that is invalid keeps what it matches, as far as that can be understood, and answers it with 500 (UNAVAILABLE
+//! in gRPC): what it would have guarded must not fall to a wider rule (Gateway API `HTTPRouteFilter.type`).
 
 pub(crate) mod backend;
 mod cors;
@@ -27,6 +27,10 @@ use std::{collections::BTreeSet, sync::Arc};
 pub(crate) struct Routes {
     /// Every route, as attachment sees it. Apart, so that an edit of a rule doesn't attach the route anew.
     pub(crate) heads: Table<RouteKey, RouteHead>,
+    /// The HTTPRoutes among them.
+    pub(crate) http_heads: Table<RouteKey, RouteHead>,
+    /// The GRPCRoutes among them.
+    pub(crate) grpc_heads: Table<RouteKey, RouteHead>,
     /// Whether its rules are valid. Apart, so that an edit of a backend doesn't attach the route anew.
     pub(crate) verdicts: Table<RouteKey, Verdict>,
     /// The first reference that leads nowhere; no row if all lead somewhere.
@@ -86,16 +90,17 @@ fn redirect_port(redirect: &Redirect, https: bool, listener: u16) -> Option<u16>
 }
 
 pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services, grants: Grants) -> Routes {
-    let heads = engine.derive("route heads", &inputs.http_routes, |_, key, rows| {
-        let head =
-            |route: &api::HttpRoute| RouteHead::new(&route.metadata, &route.spec.parent_refs, &route.spec.hostnames);
-        rows.iter().map(|route| (RouteKind::Http.key(key.clone()), head(route))).collect()
+    let (http_heads, grpc_heads) = heads(engine, inputs);
+    let heads = engine.union("route heads", &[http_heads, grpc_heads]);
+    let http = engine.derive("HTTP route rules", &inputs.http_routes, |_, key, rows| {
+        rows.iter().map(|route| (RouteKind::Http.key(key.clone()), rule::of_http(key, route))).collect()
     });
-    let rules = engine.derive("route rules", &inputs.http_routes, |_, key, rows| {
-        rows.iter().map(|route| (RouteKind::Http.key(key.clone()), rule::parse(key, route))).collect()
+    let grpc = engine.derive("gRPC route rules", &inputs.grpc_routes, |_, key, rows| {
+        rows.iter().map(|route| (RouteKind::Grpc.key(key.clone()), rule::of_grpc(key, route))).collect()
     });
+    let rules = engine.union("route rules", &[http, grpc]);
     let verdicts = engine.derive("route verdicts", &rules, |_, key, rows| {
-        rows.iter().map(|rules| (key.clone(), verdict(rules))).collect()
+        rows.iter().map(|rules| (key.clone(), verdict(key.kind, rules))).collect()
     });
     let (services, clusters) = (services.shapes, services.clusters);
     let routed = engine.derive("routed rules", &rules, move |view, key, rows| {
@@ -108,10 +113,25 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services,
     let refs = engine.derive("route reference faults", &routed, |_, key, rows| {
         rows.iter().filter_map(|routed| Some((key.clone(), routed.refs_fault.clone()?))).collect()
     });
-    Routes { heads, verdicts, refs, routed, http2 }
+    Routes { heads, http_heads, grpc_heads, verdicts, refs, routed, http2 }
 }
 
-fn verdict(rules: &[Rule]) -> Verdict {
+/// HTTPRoutes and GRPCRoutes as attachment sees them.
+fn heads(engine: &mut Engine, inputs: &Inputs) -> (Table<RouteKey, RouteHead>, Table<RouteKey, RouteHead>) {
+    let http = engine.derive("HTTP route heads", &inputs.http_routes, |_, key, rows| {
+        let head =
+            |route: &api::HttpRoute| RouteHead::new(&route.metadata, &route.spec.parent_refs, &route.spec.hostnames);
+        rows.iter().map(|route| (RouteKind::Http.key(key.clone()), head(route))).collect()
+    });
+    let grpc = engine.derive("gRPC route heads", &inputs.grpc_routes, |_, key, rows| {
+        let head =
+            |route: &api::GrpcRoute| RouteHead::new(&route.metadata, &route.spec.parent_refs, &route.spec.hostnames);
+        rows.iter().map(|route| (RouteKind::Grpc.key(key.clone()), head(route))).collect()
+    });
+    (http, grpc)
+}
+
+fn verdict(kind: RouteKind, rules: &[Rule]) -> Verdict {
     let invalid: Vec<(usize, &Fault)> =
         rules.iter().enumerate().filter_map(|(i, rule)| Some((i, rule.fault()?))).collect();
     let Some((_, first)) = invalid.first() else { return Verdict::default() };
@@ -119,7 +139,8 @@ fn verdict(rules: &[Rule]) -> Verdict {
         return Verdict { rejected: Some((*first).clone()), partly: None };
     }
     let what: Vec<_> = invalid.iter().map(|(index, fault)| format!("{index} ({})", fault.message)).collect();
-    let message = format!("Dropped Rule {}: what they match is answered with 500", what.join(", "));
+    let answer = if kind == RouteKind::Grpc { "UNAVAILABLE" } else { "500" };
+    let message = format!("Dropped Rule {}: what they match is answered with {answer}", what.join(", "));
     Verdict { rejected: None, partly: Some(Fault::new("UnsupportedValue", message)) }
 }
 

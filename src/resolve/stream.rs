@@ -8,7 +8,7 @@ use crate::{
     gateway::Gateways,
     grant::Grants,
     isolation::own_streams,
-    kind::{RouteHead, RouteKey, RouteKind},
+    kind::{RouteHead, RouteKey, RouteKind, created},
     parent::Parents,
     route::backend::Resolver,
     service::{ServiceShape, Services},
@@ -41,7 +41,6 @@ pub(crate) struct Streams {
 /// A route with its references followed.
 #[derive(Clone, Debug, PartialEq)]
 struct Routed {
-    /// Without a time (a directory of YAML) it counts as the newest.
     created: i64,
     stream: Stream,
     refs_fault: Option<Fault>,
@@ -112,8 +111,7 @@ fn routed(
     grants: Grants,
 ) -> Routed {
     let resolver = Resolver { view, route, services, clusters, grants };
-    let created = metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
-    let mut routed = Routed { created, stream: Stream::default(), refs_fault: None };
+    let mut routed = Routed { created: created(metadata), stream: Stream::default(), refs_fault: None };
     let backends = rules.iter().enumerate().flat_map(|(rule, written)| {
         written.backend_refs.iter().enumerate().map(move |(index, backend)| (rule, index, backend))
     });

@@ -67,7 +67,7 @@ fn gateways_of(attachment: &Arc<Attachment>) -> impl Iterator<Item = &ObjectKey>
 /// 421 to everything: the host is another listener's.
 fn refusal(gateway: &ObjectKey) -> Route {
     Route {
-        order: RouteOrder { created: i64::MAX, object: gateway.clone(), rule: 0, matched: 0 },
+        order: RouteOrder { created: i64::MAX, object: gateway.clone(), grpc: false, rule: 0, matched: 0 },
         rule_name: Some("misdirected".into()),
         matches: Match { path: PathMatch::Prefix("/".into()), method: None, headers: Vec::new(), query: Vec::new() },
         request_headers: HeaderEdits::default(),

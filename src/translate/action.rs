@@ -16,7 +16,8 @@ use proto::envoy::envoy::{
     r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
 };
 
-/// A cluster that never exists: its share of the requests is answered with 500 (Gateway API `backendRefs`).
+/// A cluster that never exists: its share of the requests is answered with 500, that of calls with 503 (Gateway API
+/// `backendRefs`).
 const INVALID_BACKEND: &str = "invalid-backend";
 
 /// Forwards by weight. Without a usable backend at all the answer is 500.
@@ -27,12 +28,17 @@ pub(crate) fn forward(
     timeouts: &Timeouts,
     retry: Option<&Retry>,
 ) -> Action {
-    let Some(cluster) = cluster(backends, rewrite) else { return respond(500) };
+    // To a call of gRPC, 503 is UNAVAILABLE.
+    let (not_found, status) = match route.order.grpc {
+        true => (ClusterNotFoundResponseCode::ServiceUnavailable, 503),
+        false => (ClusterNotFoundResponseCode::InternalServerError, 500),
+    };
+    let Some(cluster) = cluster(backends, rewrite) else { return respond(status) };
     // To Envoy the route's Host outranks a backend's: where there is one of those, each backend has its own.
     let host = rewrite.host.as_deref().filter(|_| backends.iter().all(|backend| backend.host.is_none()));
     let mut action = RouteAction {
         cluster_specifier: Some(cluster),
-        cluster_not_found_response_code: ClusterNotFoundResponseCode::InternalServerError.into(),
+        cluster_not_found_response_code: not_found.into(),
         host_rewrite_specifier: host.map(|host| HostRewriteSpecifier::HostRewriteLiteral(host.to_owned())),
         // Envoy's own default is 15 s; zero is none.
         timeout: Some(wire::duration(timeouts.request.unwrap_or_default())),

@@ -14,9 +14,12 @@ use proto::{
         envoy::{
             config::route::v3::{
                 HeaderMatcher, QueryParameterMatcher, RetryPolicy, Route as EnvoyRoute, RouteConfiguration, RouteMatch,
-                VirtualHost as EnvoyVirtualHost, header_matcher::HeaderMatchSpecifier,
-                query_parameter_matcher::QueryParameterMatchSpecifier, retry_policy::RetryHostPredicate, route,
-                route_match::PathSpecifier,
+                VirtualHost as EnvoyVirtualHost,
+                header_matcher::HeaderMatchSpecifier,
+                query_parameter_matcher::QueryParameterMatchSpecifier,
+                retry_policy::RetryHostPredicate,
+                route,
+                route_match::{GrpcRouteMatchOptions, PathSpecifier},
             },
             extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
             r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
@@ -126,8 +129,9 @@ fn routes(key: &VirtualHostKey, one: &Route) -> impl Iterator<Item = EnvoyRoute>
 
 fn route(route: &Route, action: route::Action) -> EnvoyRoute {
     let order = &route.order;
+    let kind = if order.grpc { "GRPCRoute " } else { "" };
     EnvoyRoute {
-        name: format!("{}/{}/{}", order.object, order.rule, order.matched),
+        name: format!("{kind}{}/{}/{}", order.object, order.rule, order.matched),
         r#match: Some(matches(&route.matches)),
         request_headers_to_add: headers::added(&route.request_headers),
         request_headers_to_remove: headers::removed(&route.request_headers),
@@ -149,6 +153,8 @@ fn matches(wanted: &Match) -> RouteMatch {
         path_specifier: Some(path(&wanted.path)),
         headers: method.chain(headers).collect(),
         query_parameters: query.collect(),
+        // By the type of the content; of the path nothing more is asked.
+        grpc: matches!(wanted.path, PathMatch::Call { .. }).then(GrpcRouteMatchOptions::default),
         ..Default::default()
     }
 }
@@ -161,6 +167,24 @@ fn path(path: &PathMatch) -> PathSpecifier {
         PathMatch::Prefix(prefix) if prefix.contains(['?', '#']) => PathSpecifier::Path(prefix.to_string()),
         PathMatch::Prefix(prefix) => PathSpecifier::PathSeparatedPrefix(prefix.to_string()),
         PathMatch::Regex(regex) => PathSpecifier::SafeRegex(wire::regex(&**regex)),
+        PathMatch::Call { service, method } => call(service.as_ref(), method.as_ref()),
+    }
+}
+
+/// The path of a call. Names are looked up, patterns are tried.
+fn call(service: Option<&ValueMatch>, method: Option<&ValueMatch>) -> PathSpecifier {
+    let part = |wanted: Option<&ValueMatch>| match wanted {
+        None => "[^/]+".to_owned(),
+        Some(ValueMatch::Exact(name)) => wire::escape(name),
+        Some(ValueMatch::Regex(pattern)) => format!("(?:{pattern})"),
+    };
+    match (service, method) {
+        (None, None) => PathSpecifier::Prefix("/".to_owned()),
+        (Some(ValueMatch::Exact(service)), None) => PathSpecifier::PathSeparatedPrefix(format!("/{service}")),
+        (Some(ValueMatch::Exact(service)), Some(ValueMatch::Exact(method))) => {
+            PathSpecifier::Path(format!("/{service}/{method}"))
+        }
+        _ => PathSpecifier::SafeRegex(wire::regex(format!("/{}/{}", part(service), part(method)))),
     }
 }
 

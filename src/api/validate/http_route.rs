@@ -2,8 +2,8 @@
 
 use super::{Check, gateway::reference_parts, http_filter, name};
 use crate::{
-    BackendObjectReference, CookieLifetimeType, HttpBackendRef, HttpPathMatch, HttpRouteMatch, HttpRouteRetry,
-    HttpRouteRule, HttpRouteSpec, ParentReference, PathMatchType, SessionPersistence, SessionPersistenceType,
+    BackendObjectReference, CookieLifetimeType, HttpPathMatch, HttpRouteMatch, HttpRouteRetry, HttpRouteRule,
+    HttpRouteSpec, ParentReference, PathMatchType, SessionPersistence, SessionPersistenceType,
 };
 
 /// A route has at most 16 rules of 64 matches, and not more than this in all.
@@ -16,13 +16,14 @@ pub fn route(check: &mut Check, spec: &HttpRouteSpec) {
         check.each("rules", &spec.rules, 1..=16, rule);
         let named: Vec<_> = spec.rules.iter().filter_map(|rule| rule.name.as_deref()).collect();
         check.unique("rules", &named, "names of rules", |name| *name);
-        let matches: usize = spec.rules.iter().map(|rule| rule.matches.len()).sum();
-        check.field("rules", |check| {
-            check.hold(
-                matches <= MAX_MATCHES,
-                format!("wanted at most {MAX_MATCHES} matches in all rules, saw {matches}"),
-            );
-        });
+        matches_in_all(check, spec.rules.iter().map(|rule| rule.matches.len()).sum());
+    });
+}
+
+/// The matches of all rules of a route.
+pub fn matches_in_all(check: &mut Check, matches: usize) {
+    check.field("rules", |check| {
+        check.hold(matches <= MAX_MATCHES, format!("wanted at most {MAX_MATCHES} matches in all rules, saw {matches}"));
     });
 }
 
@@ -57,7 +58,11 @@ fn rule(check: &mut Check, rule: &HttpRouteRule) {
     check.each("matches", &rule.matches, 0..=64, matches);
     check.each("filters", &rule.filters, 0..=16, http_filter::filter);
     http_filter::list(check, &rule.filters);
-    check.each("backendRefs", &rule.backend_refs, 0..=16, backend_ref);
+    check.each("backendRefs", &rule.backend_refs, 0..=16, |check, backend| {
+        backend_ref(check, &backend.backend, backend.weight);
+        check.each("filters", &backend.filters, 0..=16, http_filter::filter);
+        http_filter::list(check, &backend.filters);
+    });
     let redirects = rule.filters.iter().any(|filter| filter.request_redirect.is_some());
     check.field("filters", |check| {
         check.hold(!redirects || rule.backend_refs.is_empty(), "wanted no RequestRedirect together with backendRefs");
@@ -153,13 +158,12 @@ pub fn is_path(text: &str) -> bool {
     !text.is_empty()
 }
 
-fn backend_ref(check: &mut Check, backend: &HttpBackendRef) {
-    backend_reference(check, &backend.backend);
+/// What references to backends with a weight keep.
+pub fn backend_ref(check: &mut Check, backend: &BackendObjectReference, weight: u32) {
+    backend_reference(check, backend);
     check.field("weight", |check| {
-        check.hold(backend.weight <= 1_000_000, format!("wanted 0 to 1000000, saw {}", backend.weight));
+        check.hold(weight <= 1_000_000, format!("wanted 0 to 1000000, saw {weight}"));
     });
-    check.each("filters", &backend.filters, 0..=16, http_filter::filter);
-    http_filter::list(check, &backend.filters);
 }
 
 /// What all references to backends keep.

@@ -2,7 +2,7 @@
 
 use super::{
     Check,
-    http_route::{backend_reference, parents},
+    http_route::{backend_ref, parents},
     name,
 };
 use crate::{StreamRouteRule, StreamRouteSpec, TlsRouteSpec};
@@ -25,9 +25,6 @@ pub fn tls_route(check: &mut Check, spec: &TlsRouteSpec) {
 fn rule(check: &mut Check, rule: &StreamRouteRule) {
     check.maybe("name", rule.name.as_deref(), &name::DNS_SUBDOMAIN);
     check.each("backendRefs", &rule.backend_refs, 1..=16, |check, backend| {
-        backend_reference(check, &backend.backend);
-        check.field("weight", |check| {
-            check.hold(backend.weight <= 1_000_000, format!("wanted 0 to 1000000, saw {}", backend.weight));
-        });
+        backend_ref(check, &backend.backend, backend.weight);
     });
 }

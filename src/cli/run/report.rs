@@ -167,6 +167,7 @@ fn without_status(id: &ObjectId) -> (State, String) {
         Kind::Gateway,
         Kind::ListenerSet,
         Kind::HttpRoute,
+        Kind::GrpcRoute,
         Kind::TcpRoute,
         Kind::TlsRoute,
         Kind::UdpRoute,

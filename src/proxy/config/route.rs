@@ -77,6 +77,8 @@ pub struct RouteMatch {
     pub headers: Box<[HeaderMatch]>,
     /// Query parameters.
     pub query: Box<[QueryMatch]>,
+    /// Only requests that say that they are calls of gRPC.
+    pub grpc: bool,
 }
 
 /// A pattern and what takes its place: RE2, `\1` is a group.

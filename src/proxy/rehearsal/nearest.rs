@@ -4,7 +4,7 @@ use crate::{
     authz::Clause,
     config::{HeaderMatch, HeaderRule, PathMatch, QueryMatch, Route, RouteTable, VirtualHost},
     head::Fields,
-    route::Request,
+    route::{Request, is_grpc},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -75,6 +75,11 @@ fn misses(route: &Route, request: &Request<'_, Fields>) -> Vec<Clause> {
             PathMatch::Regex(regex) => format!("/{regex}/"),
         };
         clauses.push(Clause { field: PATH.into(), wanted, seen: format!("{:?}", request.path) });
+    }
+    if matches.grpc && !is_grpc(request.headers) {
+        let seen = request.header("content-type").map_or("none".into(), |kind| format!("{kind:?}"));
+        let (field, wanted) = ("headers[content-type]".into(), "\"application/grpc\"".into());
+        clauses.push(Clause { field, wanted, seen });
     }
     let headers = matches.headers.iter().filter(|header| !header.matches(request));
     clauses.extend(headers.map(|header| Clause {

@@ -136,7 +136,13 @@ mod tests {
         });
         Route {
             name: "".into(),
-            matches: RouteMatch { path, case_sensitive, headers: header.into_iter().collect(), query: Box::default() },
+            matches: RouteMatch {
+                path,
+                case_sensitive,
+                headers: header.into_iter().collect(),
+                query: Box::default(),
+                grpc: false,
+            },
             action: Action::Direct(DirectResponse { status: 200, body: Default::default() }),
             request_headers: Default::default(),
             response_headers: Default::default(),

@@ -1,6 +1,6 @@
 //! Matchers of strings, paths, headers and query parameters: Envoy's rules.
 
-use super::{Headers, Request};
+use super::{Headers, Request, is_grpc};
 use crate::config::{HeaderMatch, HeaderRule, PathMatch, QueryMatch, RouteMatch, StringMatch};
 use std::borrow::Cow;
 
@@ -99,7 +99,8 @@ impl RouteMatch {
 
     /// Whether all parts but the path match.
     pub(super) fn matches_rest<H: Headers + ?Sized>(&self, request: &Request<'_, H>) -> bool {
-        self.headers.iter().all(|header| header.matches(request))
+        (!self.grpc || is_grpc(request.headers))
+            && self.headers.iter().all(|header| header.matches(request))
             && self.query.iter().all(|parameter| parameter.matches(request.query))
     }
 }

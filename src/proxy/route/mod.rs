@@ -67,6 +67,17 @@ impl<'a> From<&'a Head> for Request<'a, Fields> {
     }
 }
 
+/// Whether a request says that it is a call of gRPC, or an answer that it is one's: by the type of its content, which
+/// may name a format behind a plus. Lines of that name count as one, joined by commas.
+pub fn is_grpc<H: Headers + ?Sized>(headers: &H) -> bool {
+    let mut lines = headers.values("content-type");
+    match lines.next().and_then(|line| line.strip_prefix(b"application/grpc")) {
+        Some([]) => lines.next().is_none(),
+        Some([first, ..]) => *first == b'+',
+        None => false,
+    }
+}
+
 /// The route of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Selected<'a> {

@@ -74,7 +74,7 @@ mod tests {
     use std::sync::Arc;
 
     fn matching(path: PathMatch) -> RouteMatch {
-        RouteMatch { path, case_sensitive: true, headers: Box::default(), query: Box::default() }
+        RouteMatch { path, case_sensitive: true, headers: Box::default(), query: Box::default(), grpc: false }
     }
 
     #[test]

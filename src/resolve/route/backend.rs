@@ -40,7 +40,7 @@ impl Resolver<'_> {
         for rule in rules {
             let resolved = match &rule.outcome {
                 Outcome::Valid(valid) => self.resolve(valid, &mut routed),
-                Outcome::Invalid(_) => failing(),
+                Outcome::Invalid(_) => self.failing(),
             };
             routed.routes.extend(rule.matches.iter().map(|(order, matches)| {
                 PortlessRoute(Arc::new(Route {
@@ -84,12 +84,12 @@ impl Resolver<'_> {
             Some(auth) => {
                 let http2 = matches!(auth.protocol, AuthProtocol::Grpc(_));
                 let field = format!("filters[{}].externalAuth.backendRef", auth.index);
-                let Some(cluster) = follow(&auth.reference, http2, field) else { return failing() };
+                let Some(cluster) = follow(&auth.reference, http2, field) else { return self.failing() };
                 let (authority, protocol) = (authority(&cluster), auth.protocol.clone());
                 Some(Arc::new(ExternalAuth { cluster, authority, protocol, body: auth.body }))
             }
         };
-        let mut resolve = |reference: &BackendObjectReference, field: String| follow(reference, false, field);
+        let mut resolve = |reference: &BackendObjectReference, field: String| follow(reference, self.is_grpc(), field);
         let mirrors = mirrors.iter().filter_map(|mirror| {
             let cluster = resolve(&mirror.reference, format!("filters[{}].requestMirror.backendRef", mirror.index))?;
             (mirror.per_million > 0).then_some(Mirror { cluster, per_million: mirror.per_million })
@@ -109,7 +109,7 @@ impl Resolver<'_> {
         let backends: Vec<_> = backends.collect();
         let action = match redirect {
             Some(redirect) => Action::Redirect(redirect.clone()),
-            None if backends.iter().all(|backend| backend.cluster.is_none()) => Action::Respond { status: 500 },
+            None if backends.iter().all(|backend| backend.cluster.is_none()) => self.failing().action,
             None => {
                 let (rewrite, timeouts) = (rewrite.clone().unwrap_or_default(), valid.timeouts.clone());
                 Action::Forward { backends, rewrite, timeouts, retry: valid.retry.clone() }
@@ -118,6 +118,21 @@ impl Resolver<'_> {
         let (request_headers, response_headers) = (request_headers.clone(), response_headers.clone());
         let steps = Steps { cors: cors.clone(), auth, session: valid.session.clone() };
         Resolved { request_headers, response_headers, mirrors, steps, action }
+    }
+
+    fn is_grpc(&self) -> bool {
+        self.route.kind == RouteKind::Grpc
+    }
+
+    /// An answer to whatever matches: 500; to calls of gRPC 503, which is UNAVAILABLE (Gateway API `backendRefs`).
+    fn failing(&self) -> Resolved {
+        Resolved {
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            mirrors: Vec::new(),
+            steps: Steps::default(),
+            action: Action::Respond { status: if self.is_grpc() { 503 } else { 500 } },
+        }
     }
 
     fn has_tls(&self, cluster: &Arc<str>) -> bool {
@@ -176,15 +191,4 @@ fn authority(cluster: &str) -> Arc<str> {
     let port = cluster.split('|').nth(1).unwrap_or_default();
     let host = cluster.rsplit('|').next().unwrap_or_default();
     format!("{host}:{port}").into()
-}
-
-/// An answer of 500 to whatever matches.
-fn failing() -> Resolved {
-    Resolved {
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        mirrors: Vec::new(),
-        steps: Steps::default(),
-        action: Action::Respond { status: 500 },
-    }
 }

@@ -1,21 +1,14 @@
-//! Matches of HTTPRoute rules.
+//! Matches of rules of HTTPRoutes and GRPCRoutes.
 
 use super::rule::Mistake;
 use crate::{regex, status::quoted};
-use api::{HttpRouteMatch, PathMatchType, ValueMatchType};
+use api::{GrpcMethodMatchType, GrpcRouteMatch, HttpHeaderMatch, HttpRouteMatch, PathMatchType, ValueMatchType};
 use model::{HeaderMatch, Match, PathMatch, QueryMatch, ValueMatch};
 use std::sync::Arc;
 
 /// Reads a match. Of several headers or parameters with one name the first counts (Gateway API `HTTPHeaderMatch.name`).
 pub(super) fn parse(written: &HttpRouteMatch) -> Result<Match, Mistake> {
-    let mut headers: Vec<HeaderMatch> = Vec::with_capacity(written.headers.len());
-    for (index, header) in written.headers.iter().enumerate() {
-        let name: Arc<str> = header.name.to_ascii_lowercase().into();
-        let value = value(header.kind, &header.value, || format!("headers[{index}].value"))?;
-        if headers.iter().all(|known| known.name != name) {
-            headers.push(HeaderMatch { name, value });
-        }
-    }
+    let headers = headers(&written.headers)?;
     let mut query: Vec<QueryMatch> = Vec::with_capacity(written.query_params.len());
     for (index, parameter) in written.query_params.iter().enumerate() {
         let value = value(parameter.kind, &parameter.value, || format!("queryParams[{index}].value"))?;
@@ -25,6 +18,37 @@ pub(super) fn parse(written: &HttpRouteMatch) -> Result<Match, Mistake> {
     }
     let method = written.method.map(|method| method.as_str().into());
     Ok(Match { path: path(&written.path)?, method, headers, query })
+}
+
+/// Reads a match of calls.
+pub(super) fn parse_call(written: &GrpcRouteMatch) -> Result<Match, Mistake> {
+    let called = written.method.clone().unwrap_or_default();
+    let part = |field: &str, text: Option<&str>| match (called.kind, text) {
+        // Empty is any (Gateway API `GRPCMethodMatch`).
+        (_, None | Some("")) => Ok(None),
+        (GrpcMethodMatchType::Exact, Some(text)) if text.contains('/') || !is_path(&format!("/{text}")) => {
+            Err(Mistake::value(format!("method.{field}: wanted the name of a {field} of gRPC, saw {}", quoted(text))))
+        }
+        (GrpcMethodMatchType::Exact, Some(text)) => Ok(Some(ValueMatch::Exact(text.into()))),
+        (GrpcMethodMatchType::RegularExpression, Some(text)) => {
+            value(ValueMatchType::RegularExpression, text, || format!("method.{field}")).map(Some)
+        }
+    };
+    let (service, method) = (part("service", called.service.as_deref())?, part("method", called.method.as_deref())?);
+    let path = PathMatch::Call { service, method };
+    Ok(Match { path, method: None, headers: headers(&written.headers)?, query: Vec::new() })
+}
+
+fn headers(written: &[HttpHeaderMatch]) -> Result<Vec<HeaderMatch>, Mistake> {
+    let mut headers: Vec<HeaderMatch> = Vec::with_capacity(written.len());
+    for (index, header) in written.iter().enumerate() {
+        let name: Arc<str> = header.name.to_ascii_lowercase().into();
+        let value = value(header.kind, &header.value, || format!("headers[{index}].value"))?;
+        if headers.iter().all(|known| known.name != name) {
+            headers.push(HeaderMatch { name, value });
+        }
+    }
+    Ok(headers)
 }
 
 fn value(kind: ValueMatchType, text: &str, field: impl Fn() -> String) -> Result<ValueMatch, Mistake> {

@@ -1,12 +1,12 @@
-//! One rule of an HTTPRoute, judged by itself.
+//! One rule of an HTTPRoute or GRPCRoute, judged by itself.
 
 use super::{
     filter::{self, Filters},
     matching, session,
 };
-use crate::status::Fault;
+use crate::{kind::created, status::Fault};
 use model::{Match, ObjectKey, PathMatch, PathRewrite, Retry, RouteOrder, Session, Timeouts};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// A rule, before its references are followed.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,20 +59,53 @@ impl Mistake {
     }
 }
 
-pub(crate) fn parse(key: &ObjectKey, route: &api::HttpRoute) -> Vec<Rule> {
-    // Without a time (a directory of YAML) it counts as the newest.
-    let created = route.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
-    let order = |rule, matched| RouteOrder { created, object: key.clone(), rule, matched };
-    (0u32..).zip(&route.spec.rules).map(|(index, rule)| parse_rule(index, rule, &order)).collect()
+/// The rules of an HTTPRoute.
+pub(crate) fn of_http(key: &ObjectKey, route: &api::HttpRoute) -> Vec<Rule> {
+    let order = order(key, &route.metadata, false);
+    let rule = |(index, rule): (u32, &api::HttpRouteRule)| {
+        parse(index, rule, all_or_default(&rule.matches).iter().map(matching::parse), &order)
+    };
+    (0..).zip(&route.spec.rules).map(rule).collect()
 }
 
-fn parse_rule(index: u32, rule: &api::HttpRouteRule, order: &dyn Fn(u32, u32) -> RouteOrder) -> Rule {
-    let everything = [api::HttpRouteMatch::default()];
-    let written = if rule.matches.is_empty() { &everything[..] } else { &rule.matches };
-    let mut matches = Vec::with_capacity(written.len());
-    let mut mistake = None;
-    for (match_index, written) in (0..).zip(written) {
-        match matching::parse(written) {
+/// The rules of a GRPCRoute: those of an HTTPRoute, but for what they match.
+pub(crate) fn of_grpc(key: &ObjectKey, route: &api::GrpcRoute) -> Vec<Rule> {
+    let order = order(key, &route.metadata, true);
+    let rule = |(index, rule): (u32, &api::GrpcRouteRule)| {
+        let as_http = api::HttpRouteRule {
+            name: rule.name.clone(),
+            matches: Vec::new(),
+            filters: rule.filters.iter().map(Into::into).collect(),
+            backend_refs: rule.backend_refs.iter().map(Into::into).collect(),
+            timeouts: None,
+            retry: None,
+            session_persistence: rule.session_persistence.clone(),
+        };
+        parse(index, &as_http, all_or_default(&rule.matches).iter().map(matching::parse_call), &order)
+    };
+    (0..).zip(&route.spec.rules).map(rule).collect()
+}
+
+/// Places in the order of routes, by rule and match.
+fn order(key: &ObjectKey, metadata: &api::ObjectMeta, grpc: bool) -> impl Fn(u32, u32) -> RouteOrder {
+    let (created, object) = (created(metadata), key.clone());
+    move |rule, matched| RouteOrder { created, object: object.clone(), grpc, rule, matched }
+}
+
+/// A rule without matches matches everything.
+fn all_or_default<T: Clone + Default>(matches: &[T]) -> Cow<'_, [T]> {
+    if matches.is_empty() { vec![T::default()].into() } else { matches.into() }
+}
+
+fn parse(
+    index: u32,
+    rule: &api::HttpRouteRule,
+    written: impl Iterator<Item = Result<Match, Mistake>>,
+    order: &impl Fn(u32, u32) -> RouteOrder,
+) -> Rule {
+    let (mut matches, mut mistake) = (Vec::new(), None);
+    for (match_index, parsed) in (0..).zip(written) {
+        match parsed {
             Ok(parsed) => matches.push((order(index, match_index), parsed)),
             Err(wrong) => {
                 mistake.get_or_insert_with(|| Mistake::value(format!("matches[{match_index}].{}", wrong.what)));

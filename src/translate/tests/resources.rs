@@ -65,7 +65,7 @@ fn forward(backends: Vec<Backend>, timeouts: Timeouts) -> VirtualHost {
     let action = Action::Forward { backends, rewrite: Rewrite::default(), timeouts, retry: None };
     VirtualHost {
         routes: vec![Arc::new(Route {
-            order: RouteOrder { created: 0, object: ObjectKey::new("shop", "web"), rule: 1, matched: 2 },
+            order: RouteOrder { created: 0, object: ObjectKey::new("shop", "web"), grpc: false, rule: 1, matched: 2 },
             rule_name: None,
             matches: Match { path: PathMatch::Prefix("/".into()), method: None, headers: vec![], query: vec![] },
             request_headers: Default::default(),

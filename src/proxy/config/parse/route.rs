@@ -133,8 +133,8 @@ fn route(at: &At<'_>, message: pb::Route) -> Result<Route, Fault> {
 }
 
 fn route_match(at: &At<'_>, message: pb::RouteMatch) -> Result<RouteMatch, Fault> {
-    take!(at, message => pb::RouteMatch { case_sensitive, headers, query_parameters, path_specifier } moot {}
-        refuse { runtime_fraction, cookies, grpc, tls_context, dynamic_metadata, filter_state });
+    take!(at, message => pb::RouteMatch { case_sensitive, headers, query_parameters, path_specifier, grpc } moot {}
+        refuse { runtime_fraction, cookies, tls_context, dynamic_metadata, filter_state });
     let path = match at.want("path_specifier", path_specifier)? {
         route_match::PathSpecifier::Prefix(prefix) => PathMatch::Prefix(at.name(&prefix)),
         route_match::PathSpecifier::Path(path) => PathMatch::Exact(at.name(&path)),
@@ -161,6 +161,7 @@ fn route_match(at: &At<'_>, message: pb::RouteMatch) -> Result<RouteMatch, Fault
         case_sensitive: flag(case_sensitive).unwrap_or(true),
         headers: headers.collect::<Result<_, _>>()?,
         query: query.collect::<Result<_, _>>()?,
+        grpc: grpc.is_some(),
     })
 }
 
