@@ -12,6 +12,7 @@ const SILENCE: Duration = Duration::from_secs(100);
 
 /// How to reach the API server, and what we are called there.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// Kubeconfig of the cluster. Default: the service account of the pod, or else $KUBECONFIG.
     #[arg(long, value_name = "FILE")]

@@ -42,3 +42,13 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
     tasks.end(Duration::from_secs(10)).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_parts_flags_go_together() {
+        super::Flags::command().debug_assert();
+    }
+}

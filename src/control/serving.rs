@@ -19,6 +19,7 @@ enum LogFormat {
 
 /// Ports, names, and what data planes are told.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// Address for xDS and certificates over TLS.
     #[arg(long, value_name = "ADDR", default_value = "[::]:15012")]
