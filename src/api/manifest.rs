@@ -54,6 +54,17 @@ pub fn read_value(origin: &str, value: serde_json::Value) -> Manifest {
     reader.manifest
 }
 
+/// Reads one YAML document as a value; none if there is nothing in it.
+///
+/// # Errors
+/// Says what is wrong and in which line.
+pub fn value(text: &str) -> Result<Option<serde_json::Value>, String> {
+    match yaml::read(text, 1) {
+        Ok(node) => Ok(node.map(|node| node.value)),
+        Err(YamlError { line, message, .. }) => Err(format!("line {line}: {message}")),
+    }
+}
+
 /// Where a field of an object stands in a file, from 1; the nearest thing around it if the field isn't written. Reads the
 /// text once more: for those few fields that somebody complains of.
 pub fn place(text: &str, object: &ObjectId, path: &FieldPath) -> Option<(u32, u32)> {

@@ -1,7 +1,5 @@
 //! `windlass envoy-bootstrap`
 
-mod bootstrap;
-
 use crate::{
     flags::Data,
     output::{self, Format},
@@ -10,13 +8,13 @@ use anyhow::{Context, bail};
 use ca::BootstrapTokens;
 use clap::{ArgGroup, Args};
 use model::{Identity, ObjectKey, TrustDomain};
-use proxy::certs::{Manager, Options, Token};
+use proxy::{
+    certs::{Manager, Options, Token},
+    envoy::{Server, bootstrap, files},
+};
 use std::{
-    fs::OpenOptions,
-    io::Write,
     net::SocketAddr,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -53,6 +51,8 @@ pub struct EnvoyBootstrap {
 
 /// How long a bootstrap token is good: long enough for one call.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
+/// The name that the control plane's certificate has.
+const SERVER_NAME: &str = "istiod.istio-system.svc";
 /// How long to try.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -69,14 +69,14 @@ pub fn gateway(text: &str) -> Result<ObjectKey, String> {
 impl EnvoyBootstrap {
     pub fn main(self) -> anyhow::Result<()> {
         let server = match self.plaintext {
-            Some(address) => bootstrap::Server::Plaintext(address),
+            Some(address) => Server::Plaintext(address.to_string()),
             None => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let directory = runtime.block_on(self.certificate())?;
-                bootstrap::Server::Tls { address: self.xds, directory }
+                Server::Tls { address: self.xds.to_string(), name: SERVER_NAME.into(), directory }
             }
         };
-        let bootstrap = bootstrap::bootstrap(&self.gateway, &server, self.admin);
+        let bootstrap = bootstrap(&self.gateway, &server, self.admin);
         output::print(&output::text(self.output, &bootstrap)?)
     }
 
@@ -99,7 +99,7 @@ impl EnvoyBootstrap {
         std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         let options = Options {
             ca_address: self.xds.to_string(),
-            server_name: bootstrap::SERVER_NAME.into(),
+            server_name: SERVER_NAME.into(),
             token: Some(Token::Text(tokens.issue(&identity, SystemTime::now() + TOKEN_LIFE))),
             identity,
             roots: data.join("root-cert.pem"),
@@ -115,23 +115,8 @@ impl EnvoyBootstrap {
             () = tokio::time::sleep(PATIENCE) => bail!("no certificate from {} within {PATIENCE:?}", self.xds),
         };
         let roots = std::path::absolute(data.join("root-cert.pem"))?;
-        // In files of their own: what Envoy reads as a chain its admin page shows.
-        replace(&directory.join(bootstrap::KEY), certificate.key_pem())?;
-        replace(&directory.join(bootstrap::CHAIN), &certificate.chain_pem())?;
-        for (file, secret) in bootstrap::secrets(&directory, &roots) {
-            replace(&directory.join(file), &secret.to_string())?;
-        }
+        files::write(&directory, &certificate, &roots, SERVER_NAME)
+            .with_context(|| format!("write the certificate into {}", directory.display()))?;
         Ok(directory)
     }
-}
-
-/// Writes a file aside, for its owner's eyes only, and moves it where it belongs: Envoy never reads half of it.
-fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let aside = path.with_extension("new");
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-        file.write_all(text.as_bytes())?;
-        std::fs::rename(&aside, path)
-    };
-    write().with_context(|| format!("write {}", path.display()))
 }

@@ -33,7 +33,7 @@ impl Gateways {
     pub fn resolve(&self) -> resolve::Settings {
         // Whoever binds every address doesn't say at which of them others reach it.
         let addresses = if self.bind.is_unspecified() { Vec::new() } else { vec![self.bind] };
-        resolve::Settings { addresses, ..resolve::Settings::default() }
+        resolve::Settings { reach: resolve::Reach::At(addresses), ..resolve::Settings::default() }
     }
 
     /// As translation wants it.

@@ -90,7 +90,7 @@ impl World {
         let objects: BTreeMap<ObjectId, Object> = changes.collect();
         let settings = resolve::Settings::default();
         let mut given = objects.clone();
-        if let Some(class) = assumed_class(assume, &settings) {
+        if let Some(class) = assumed_class(assume) {
             given.entry(class.id()).or_insert(class);
         }
         let mut graph = Graph::new(settings, translate::Settings::default(), crate::flags::threads());
@@ -177,9 +177,9 @@ fn reference(id: &ObjectId) -> ObjectRef {
     ObjectRef::new(id.kind.clone(), ObjectKey::new(id.namespace.clone(), id.name.clone()))
 }
 
-fn assumed_class(assume: &Assume, settings: &resolve::Settings) -> Option<Object> {
+fn assumed_class(assume: &Assume) -> Option<Object> {
     let spec = api::GatewayClassSpec {
-        controller_name: settings.controller.to_string(),
+        controller_name: resolve::CONTROLLER.to_owned(),
         parameters_ref: None,
         description: None,
     };

@@ -3,7 +3,7 @@
 
 use api::{Kind, Object, ObjectId};
 use engine::{Batch, Changes, Engine, Output};
-use model::{ObjectKey, ObjectRef, Status};
+use model::{Infrastructure, ObjectKey, ObjectRef, Status};
 use proto::{Resource, ResourceKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +17,7 @@ pub struct Graph {
     resources: translate::Outputs,
     statuses: Output<ObjectRef, Status>,
     accounts: Output<resolve::Account, ObjectKey>,
+    infrastructures: Output<ObjectKey, Infrastructure>,
 }
 
 impl Graph {
@@ -41,7 +42,8 @@ impl Graph {
         let resources = translate::declare(&mut engine, translate, inputs);
         let statuses = engine.output(&tables.statuses);
         let accounts = engine.output(&tables.gateway_accounts);
-        Self { engine, inputs: tables.inputs, resources, statuses, accounts }
+        let infrastructures = engine.output(&tables.infrastructures);
+        Self { engine, inputs: tables.inputs, resources, statuses, accounts, infrastructures }
     }
 
     /// Commits edits together: what an object is now, or None if it is gone. Objects of kinds that we don't know are
@@ -88,6 +90,11 @@ impl Effects<'_> {
             debug_assert!(rows.len() < 2, "{object} has {} statuses", rows.len());
             (object, rows.first().cloned())
         })
+    }
+
+    /// What is to be made for Gateways, where that changed. None: nothing.
+    pub fn infrastructures(&self) -> impl Iterator<Item = (&ObjectKey, Option<Arc<Infrastructure>>)> {
+        self.changes.of(&self.graph.infrastructures).map(|(gateway, rows)| (gateway, rows.first().cloned()))
     }
 
     /// The service accounts whose Gateways changed, each with the Gateways whose proxies have it.

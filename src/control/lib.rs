@@ -1,13 +1,18 @@
 //! The control plane: sources, engine, serve, status.
 //!
 //! [`Control::start`] puts the rooms together: files or a cluster are read into an inbox, one thread owns the engine and publishes
-//! what follows, the ports serve it, and what the proxies answer becomes part of the statuses.
+//! what follows, the ports serve it, and what the proxies answer becomes part of the statuses. In a cluster [`lead`] writes
+//! those, and runs the proxies.
 
 pub mod admin;
 pub mod cluster;
+pub mod deploy;
 mod graph;
+pub mod lead;
+mod lease;
 mod metrics;
 mod objects;
+mod pace;
 mod pipeline;
 mod scopes;
 mod serve;
@@ -15,6 +20,7 @@ pub mod serving;
 pub mod source;
 mod start;
 mod status;
+pub mod write;
 
 pub use graph::{Effects, Graph};
 pub use metrics::{Metrics, VERSION};

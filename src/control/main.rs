@@ -2,8 +2,13 @@
 
 use base::{drain, log, ready::Readiness, tasks::Tasks};
 use clap::Parser;
-use control::{Control, Source, cluster, serving};
-use std::{process::ExitCode, time::Duration};
+use control::{
+    Control, Source, cluster, deploy,
+    lead::{self, Lead},
+    serving,
+    write::Seen,
+};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 /// The control plane of Windlass, for a Kubernetes cluster.
 ///
@@ -15,6 +20,8 @@ struct Flags {
     cluster: cluster::Flags,
     #[command(flatten)]
     serving: serving::Flags,
+    #[command(flatten)]
+    deploy: deploy::Flags,
 }
 
 fn main() -> ExitCode {
@@ -34,8 +41,14 @@ fn main() -> ExitCode {
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let (tasks, metrics, readiness) = (Tasks::default(), base::metrics::Metrics::default(), Readiness::default());
     let cluster = flags.cluster.connect().await?;
-    let options = flags.serving.options(Source::Cluster { cluster, onlookers: Vec::new() });
+    let seen = Seen::default();
+    let source = Source::Cluster { cluster: cluster.clone(), onlookers: vec![Arc::new(seen.clone())] };
+    let options = flags.serving.options(source);
+    let controllers = options.resolve.controllers.clone();
+    let settings = flags.deploy.settings(&cluster.namespace);
     let control = Control::start(options, &tasks, &metrics, &readiness).await?;
+    let (board, desired) = (control.board.clone(), control.desired.clone());
+    lead::start(Lead { cluster, board, seen, desired, controllers, settings }, &tasks);
     tracing::info!(version = control::VERSION, xds = %control.xds, "serving");
     let signal = drain::signalled().await?;
     tracing::info!(signal, "draining");

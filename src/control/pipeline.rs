@@ -1,6 +1,7 @@
 //! The engine and its one owner: takes changes, commits them, publishes what follows.
 
 use crate::{
+    deploy::Desired,
     graph::Graph,
     metrics::Metrics,
     objects::Objects,
@@ -27,6 +28,8 @@ pub struct Sinks {
     pub board: Board,
     /// The service accounts of proxies.
     pub accounts: Accounts,
+    /// What is to be made for Gateways.
+    pub desired: Desired,
     /// The objects in use.
     pub objects: Objects,
     /// Counts and times.
@@ -64,13 +67,14 @@ impl Pipeline {
     pub fn commit(&mut self, work: Work) {
         let Work { changes, since, endpoints } = work;
         let start = Instant::now();
-        let Sinks { publisher, board, accounts, objects, metrics } = self.sinks.clone();
+        let Sinks { publisher, board, accounts, desired, objects, metrics } = self.sinks.clone();
         metrics.committing(start.duration_since(since), endpoints);
         self.count(&changes);
         let effects = self.graph.commit(changes.clone());
         let owned = |resource: Arc<Resource>| Arc::unwrap_or_clone(resource);
         let resources: Vec<_> = effects.resources().map(|(key, resource)| (key.clone(), resource.map(owned))).collect();
         accounts.change(effects.accounts().map(|(account, gateways)| (account.clone(), gateways)));
+        desired.change(effects.infrastructures().map(|(gateway, wanted)| (gateway.clone(), wanted)));
         let count = resources.len();
         let generation = publisher.publish(resources);
         let verdicts = effects.statuses().map(|(object, status)| (object.clone(), status)).collect();

@@ -3,6 +3,7 @@
 use crate::{Options, Source};
 use base::log;
 use clap::{Args, ValueEnum};
+use model::DataPlane;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -37,9 +38,11 @@ pub struct Flags {
     /// of our own.
     #[arg(long, value_name = "DIR")]
     ca: Option<PathBuf>,
-    /// `spec.controllerName` of the GatewayClasses that are ours.
-    #[arg(long, value_name = "NAME", default_value = "windlass.io/gateway-controller")]
-    controller: String,
+    /// `spec.controllerName` of GatewayClasses that are ours, and what serves their Gateways: `windlass` or `envoy`. With
+    /// `istio.io/gateway-controller` the class `istio` is ours.
+    #[arg(long = "controller", value_name = "NAME=PROXY", value_parser = controller, value_delimiter = ',',
+          default_value = "windlass.io/gateway-controller=windlass,windlass.io/envoy-gateway-controller=envoy")]
+    controllers: Vec<(String, DataPlane)>,
     /// The domain of Services.
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
@@ -49,6 +52,16 @@ pub struct Flags {
     /// What the log looks like.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
+}
+
+fn controller(text: &str) -> Result<(String, DataPlane), String> {
+    let wanted = || format!("wanted <controller>=windlass or <controller>=envoy, saw {text:?}");
+    let (name, proxy) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wanted)?;
+    match proxy {
+        "windlass" => Ok((name.into(), DataPlane::Windlass)),
+        "envoy" => Ok((name.into(), DataPlane::Envoy)),
+        _ => Err(wanted()),
+    }
 }
 
 impl Flags {
@@ -62,13 +75,14 @@ impl Flags {
 
     /// As the control plane wants it.
     pub fn options(self, source: Source) -> Options {
-        let Self { xds, plaintext, admin, data, ca, controller, cluster_domain, root_namespace, log_format: _ } = self;
+        let Self { xds, plaintext, admin, data, ca, controllers, cluster_domain, root_namespace, log_format: _ } = self;
         Options {
             source,
             data,
             plug_in_ca: ca,
             resolve: resolve::Settings {
-                controller: controller.into(),
+                controllers: controllers.into_iter().map(|(name, proxy)| (name.into(), proxy)).collect(),
+                reach: resolve::Reach::ByService,
                 cluster_domain: cluster_domain.into(),
                 root_namespace: root_namespace.into(),
                 ..resolve::Settings::default()

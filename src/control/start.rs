@@ -3,6 +3,7 @@
 use crate::{
     Accounts, Board, Metrics, Objects, Pipeline, Sinks, admin,
     cluster::Cluster,
+    deploy::Desired,
     scopes::Scopes,
     serve,
     source::{self, Inbox, Watch, cluster::Onlookers},
@@ -108,6 +109,8 @@ pub struct Control {
     pub board: Board,
     /// The objects in use, and problems of what was read.
     pub objects: Objects,
+    /// What is to be made for Gateways.
+    pub desired: Desired,
     /// The service accounts of the Gateways' proxies.
     pub accounts: Accounts,
     /// Makes and checks bootstrap tokens.
@@ -148,10 +151,11 @@ impl Control {
             board: Board::new(publisher.clone(), ours.clone()),
             publisher: publisher.clone(),
             accounts: Accounts::default(),
+            desired: Desired::default(),
             objects: Objects::default(),
             metrics: ours.clone(),
         };
-        let Sinks { board, accounts, objects, .. } = sinks.clone();
+        let Sinks { board, accounts, desired, objects, .. } = sinks.clone();
         let inbox = Inbox::default();
         let first = readiness.barrier("configuration");
         let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
@@ -188,6 +192,7 @@ impl Control {
             admin: admin_at,
             board,
             objects,
+            desired,
             accounts,
             tokens,
             ca,

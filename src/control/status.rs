@@ -8,7 +8,7 @@ use api::ObjectId;
 use model::{Condition, ObjectKey, ObjectRef, Status, Verdict};
 use proto::{Scope, TypeUrl};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
@@ -29,6 +29,11 @@ struct Shared {
 struct State {
     verdicts: BTreeMap<ObjectRef, Arc<Status>>,
     clients: BTreeMap<Scope, BTreeMap<Arc<str>, Client>>,
+    /// Why a Gateway's proxies can't be run.
+    undeployed: BTreeMap<ObjectKey, String>,
+    is_decided: bool,
+    /// Objects whose status may have changed; nobody asks for them without a cluster.
+    dirty: Option<BTreeSet<ObjectId>>,
 }
 
 /// One connected proxy.
@@ -62,7 +67,9 @@ impl Board {
     pub fn decide<T>(&self, verdicts: Vec<(ObjectRef, Option<Arc<Status>>)>, with: impl FnOnce() -> T) -> T {
         let mut state = self.state();
         let done = with();
+        state.is_decided = true;
         for (object, status) in verdicts {
+            state.touch(&object);
             match status {
                 Some(status) => state.verdicts.insert(object, status),
                 None => state.verdicts.remove(&object),
@@ -85,6 +92,42 @@ impl Board {
         let object = ObjectRef::new(id.kind.clone(), ObjectKey::new(id.namespace.clone(), id.name.clone()));
         let state = self.state();
         state.verdicts.get(&object).map(|verdict| self.whole(&state, verdict))
+    }
+
+    /// Begins to collect the objects whose status may have changed.
+    pub fn collect(&self) {
+        self.state().dirty.get_or_insert_default();
+    }
+
+    /// Those whose status may have changed since the last time.
+    pub fn take_dirty(&self) -> BTreeSet<ObjectId> {
+        self.state().dirty.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether everything was read and judged once.
+    pub fn is_decided(&self) -> bool {
+        self.state().is_decided
+    }
+
+    /// Waits for that.
+    pub async fn decided(&self) {
+        let mut changes = self.changes();
+        while !self.is_decided() && changes.changed().await.is_ok() {}
+    }
+
+    /// Says why a Gateway's proxies can't be run, or that they can.
+    pub fn deployed(&self, gateway: &ObjectKey, fault: Option<String>) {
+        let mut state = self.state();
+        let before = match fault.clone() {
+            Some(fault) => state.undeployed.insert(gateway.clone(), fault),
+            None => state.undeployed.remove(gateway),
+        };
+        if before == fault {
+            return;
+        }
+        state.touch_gateway(gateway);
+        drop(state);
+        self.change();
     }
 
     /// The connected proxies by scope.
@@ -110,6 +153,9 @@ impl Board {
         if let Some(gateway) = &verdict.gateway {
             let scope = Scope::gateway(&gateway.namespace, &gateway.name);
             let (clients, generation) = (state.clients.get(&scope), self.0.publisher.generation(&scope));
+            if let Some(fault) = state.undeployed.get(gateway) {
+                undeployed(&mut status.conditions, fault);
+            }
             let ports: Vec<u16> = status.listeners.iter().map(|listener| listener.port).collect();
             let own = status.listeners.iter_mut().map(|listener| (vec![listener.port], &mut listener.conditions));
             for (ports, conditions) in std::iter::once((ports, &mut status.conditions)).chain(own) {
@@ -130,6 +176,43 @@ impl Board {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in the lock panics half-way through a change.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn touch(&mut self, object: &ObjectRef) {
+        if let Some(dirty) = &mut self.dirty {
+            let ObjectKey { namespace, name } = object.key.clone();
+            dirty.insert(ObjectId { kind: object.kind.clone(), namespace, name });
+        }
+    }
+
+    /// A Gateway and its ListenerSets.
+    fn touch_gateway(&mut self, gateway: &ObjectKey) {
+        if self.dirty.is_none() {
+            return;
+        }
+        let first = ObjectRef::new("ListenerSet", ObjectKey::new("", ""));
+        let sets = self.verdicts.range(first..).take_while(|(object, _)| &*object.kind == "ListenerSet");
+        let of_it = sets.filter(|(_, status)| status.gateway.as_ref() == Some(gateway));
+        let objects: Vec<_> = of_it.map(|(object, _)| object.clone()).collect();
+        objects.iter().for_each(|object| self.touch(object));
+        self.touch(&ObjectRef::new("Gateway", gateway.clone()));
+    }
+
+    fn touch_scope(&mut self, scope: &Scope) {
+        let gateway = scope.0.strip_prefix("gateway/").and_then(|gateway| gateway.split_once('/'));
+        if let Some((namespace, name)) = gateway {
+            self.touch_gateway(&ObjectKey::new(namespace, name));
+        }
+    }
+}
+
+/// A Gateway whose proxies can't be run isn't programmed, and won't get an address.
+fn undeployed(conditions: &mut [Condition], fault: &str) {
+    let of_ours = |one: &&mut Condition| one.kind == "Programmed" && one.verdict.reason != "Invalid";
+    if let Some(condition) = conditions.iter_mut().find(of_ours) {
+        *condition = Condition::no("Programmed", "NoResources", fault);
     }
 }
 
@@ -197,6 +280,7 @@ impl Observe for Board {
                 clients.entry(client).or_default().refused.remove(&(type_url, name));
             }
         }
+        state.touch_scope(&scope);
         drop(state);
         self.change();
     }

@@ -9,6 +9,7 @@ mod certificate;
 mod cluster;
 mod host;
 mod identity;
+mod infrastructure;
 mod listener;
 mod name;
 mod policy;
@@ -22,6 +23,7 @@ pub use certificate::{CertificateKey, KeyPair};
 pub use cluster::{AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, SubjectName};
 pub use host::Hostname;
 pub use identity::{Identity, IdentityError, TrustDomain};
+pub use infrastructure::{DataPlane, Exposure, Infrastructure, Overlay, ServedPort};
 pub use listener::{Clients, Listener, ListenerKey, Protocol, Tls};
 pub use name::{ObjectKey, ObjectRef};
 pub use policy::{

@@ -78,6 +78,8 @@ pub struct ListenerStatus {
 /// What a route (or policy) says of one of the parents (or targets) that it names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ParentStatus {
+    /// The controller of the parent's class, in whose name this is said.
+    pub controller: Arc<str>,
     /// `(group, kind)` of the parent.
     pub kind: (Arc<str>, Arc<str>),
     /// The parent's key. `explicit_namespace` says whether the reference wrote the namespace.

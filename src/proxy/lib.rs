@@ -12,6 +12,7 @@ pub mod authz;
 pub mod certs;
 pub mod config;
 mod door;
+pub mod envoy;
 pub mod filter;
 pub mod h1;
 pub mod head;

@@ -1,8 +1,8 @@
 //! `windlass-proxy`: the data plane of one Gateway.
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::{Identity, ObjectKey, TrustDomain};
-use proxy::{Control, Options, Proxy, certs};
+use proxy::{Control, Options, Proxy, certs, envoy};
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -13,7 +13,33 @@ use std::{
 
 /// The data plane of one Gateway: configuration by xDS, traffic through.
 #[derive(Parser)]
-#[command(name = "windlass-proxy", version)]
+#[command(name = "windlass-proxy", version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+struct Program {
+    #[command(flatten)]
+    own: Option<Flags>,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(Subcommand)]
+enum Other {
+    /// Stock Envoy in place of our own data plane: gets its certificate, runs it, tells how it is.
+    Envoy(EnvoyFlags),
+}
+
+#[derive(Args)]
+struct EnvoyFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// The program.
+    #[arg(long, value_name = "FILE", default_value = "/usr/local/bin/envoy")]
+    envoy: PathBuf,
+    /// What else Envoy is told on its command line.
+    #[arg(last = true, value_name = "ARGUMENT")]
+    arguments: Vec<String>,
+}
+
+#[derive(Args)]
 struct Flags {
     /// The Gateway to serve.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = gateway)]
@@ -45,6 +71,12 @@ struct Flags {
     /// Where admin pages are served.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:15000")]
     admin: SocketAddr,
+    /// Where readiness and liveness are told to whoever asks: /healthz/ready, /healthz/live.
+    #[arg(long, value_name = "ADDR:PORT")]
+    health: Option<SocketAddr>,
+    /// Where metrics are told to whoever asks: /stats/prometheus.
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
     /// Bind this address in place of those in the configuration.
     #[arg(long, value_name = "ADDR")]
     bind: Option<IpAddr>,
@@ -75,47 +107,76 @@ fn gateway(text: &str) -> Result<ObjectKey, String> {
 }
 
 impl Flags {
+    fn workers(&self) -> usize {
+        self.concurrency.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// How to get a certificate; none without TLS.
+    fn certs(&self) -> Option<certs::Options> {
+        let host = self.control.rsplit_once(':').map_or(&*self.control, |(host, _)| host);
+        let account = || format!("{}-windlass", self.gateway.name);
+        (!self.plaintext).then(|| certs::Options {
+            ca_address: self.control.clone(),
+            server_name: self.control_name.clone().unwrap_or_else(|| host.to_owned()),
+            identity: Identity {
+                trust_domain: TrustDomain::new(&self.trust_domain),
+                namespace: self.gateway.namespace.clone(),
+                service_account: self.service_account.clone().unwrap_or_else(account).into(),
+            },
+            roots: self.root_cert.clone(),
+            token: Some(certs::Token::File(self.token_file.clone())),
+            dir: self.data.as_ref().map(|data| data.join("certificate")),
+            ttl: Duration::ZERO,
+            clock: Arc::new(SystemTime::now),
+        })
+    }
+
     fn options(self) -> Options {
-        let workers = self.concurrency.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let control = match self.plaintext {
-            true => Control::Plaintext(self.control),
-            false => {
-                let host = self.control.rsplit_once(':').map_or(&*self.control, |(host, _)| host).to_owned();
-                let account = self.service_account.unwrap_or_else(|| format!("{}-windlass", self.gateway.name));
-                let certs = certs::Options {
-                    ca_address: self.control.clone(),
-                    server_name: self.control_name.unwrap_or(host),
-                    identity: Identity {
-                        trust_domain: TrustDomain::new(&self.trust_domain),
-                        namespace: self.gateway.namespace.clone(),
-                        service_account: account.into(),
-                    },
-                    roots: self.root_cert,
-                    token: Some(certs::Token::File(self.token_file)),
-                    dir: self.data.as_ref().map(|data| data.join("certificate")),
-                    ttl: Duration::ZERO,
-                    clock: Arc::new(SystemTime::now),
-                };
-                Control::Mtls(self.control, Box::new(certs))
-            }
+        let workers = self.workers();
+        let control = match self.certs() {
+            None => Control::Plaintext(self.control),
+            Some(certs) => Control::Mtls(self.control, Box::new(certs)),
         };
-        let Self { gateway, data, bind, admin, .. } = self;
-        Options { gateway, control, data, workers, bind, admin: Some(admin) }
+        let Self { gateway, data, bind, admin, health, metrics, .. } = self;
+        Options { gateway, control, data, workers, bind, admin: Some(admin), health, metrics }
+    }
+}
+
+impl EnvoyFlags {
+    fn options(self) -> Result<envoy::Options, String> {
+        let Self { flags, envoy, arguments } = self;
+        let data = flags.data.clone().ok_or("--data is needed: Envoy reads its certificate from there")?;
+        Ok(envoy::Options {
+            certs: flags.certs(),
+            workers: flags.workers(),
+            gateway: flags.gateway,
+            control: flags.control,
+            program: envoy,
+            arguments,
+            data,
+            admin: flags.admin,
+            health: flags.health,
+            metrics: flags.metrics,
+            drain: Duration::from_secs(flags.drain),
+        })
     }
 }
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let program = Program::parse();
+    let flags = match (&program.own, &program.other) {
+        (_, Some(Other::Envoy(envoy))) => &envoy.flags,
+        (Some(flags), None) => flags,
+        (None, None) => return ExitCode::from(2),
+    };
     let format = match flags.log_format {
         LogFormat::Text => base::log::Format::Text,
         LogFormat::Json => base::log::Format::Json,
     };
     base::log::init(format, "info");
-    let limit = Duration::from_secs(flags.drain);
     // One thread for all that is not traffic.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended =
-        runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(run(flags.options(), limit)));
+    let ended = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(start(program)));
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(2),
@@ -123,6 +184,17 @@ fn main() -> ExitCode {
             eprintln!("windlass-proxy: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn start(program: Program) -> Result<bool, String> {
+    match (program.own, program.other) {
+        (_, Some(Other::Envoy(envoy))) => envoy::run(envoy.options()?).await,
+        (Some(flags), None) => {
+            let limit = Duration::from_secs(flags.drain);
+            run(flags.options(), limit).await
+        }
+        (None, None) => Err("nothing to do; see --help".into()),
     }
 }
 

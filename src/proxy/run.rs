@@ -45,6 +45,10 @@ pub struct Options {
     pub bind: Option<IpAddr>,
     /// Where admin pages are served; nowhere if absent.
     pub admin: Option<SocketAddr>,
+    /// Where readiness and liveness are told to others than this machine; nowhere if absent.
+    pub health: Option<SocketAddr>,
+    /// The same for metrics.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The control plane.
@@ -63,7 +67,7 @@ pub enum StartError {
     #[error("can't start workers: {0}")]
     Workers(io::Error),
     /// The admin address can't be listened on.
-    #[error("can't serve admin pages on {0}: {1}")]
+    #[error("can't serve pages on {0}: {1}")]
     Admin(SocketAddr, io::Error),
     /// The data directory can't be used.
     #[error("can't keep configuration in {0:?}: {1}")]
@@ -116,13 +120,8 @@ impl Proxy {
             let _ = tell_drained.send(listeners.run(barrier, asked_to_drain).await);
         });
         let (ask, asked) = watch::channel(false);
-        let admin = match options.admin {
-            None => None,
-            Some(address) => {
-                let admin = Admin::new(config.clone(), readiness.clone(), metrics.clone(), ask);
-                Some(admin.serve(address, &tasks).await.map_err(|error| StartError::Admin(address, error))?)
-            }
-        };
+        let pages = Admin::new(config.clone(), readiness.clone(), metrics.clone(), ask);
+        let admin = serve_pages(&pages, &options, &tasks).await?;
         subscribe(&options, (interests, held), door, &tasks, &metrics);
         Ok(Self { config, tasks, readiness, metrics, addresses, admin, drain, drained, asked, writer })
     }
@@ -170,6 +169,21 @@ impl Proxy {
         // Writes what is left.
         drop(writer);
         all && ended
+    }
+}
+
+/// Serves what is asked for; says where the admin pages are.
+async fn serve_pages(pages: &Admin, options: &Options, tasks: &Tasks) -> Result<Option<SocketAddr>, StartError> {
+    let failed = |address| move |error| StartError::Admin(address, error);
+    if let Some(address) = options.health {
+        pages.serve_health(address, tasks).await.map_err(failed(address))?;
+    }
+    if let Some(address) = options.metrics {
+        pages.serve_metrics(address, tasks).await.map_err(failed(address))?;
+    }
+    match options.admin {
+        None => Ok(None),
+        Some(address) => pages.serve(address, tasks).await.map(Some).map_err(failed(address)),
     }
 }
 

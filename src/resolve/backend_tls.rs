@@ -6,6 +6,7 @@
 use crate::{
     Inputs,
     authority::Authorities,
+    gateway::Workload,
     service::{ServiceShape, Services},
     status::Fault,
 };
@@ -200,6 +201,7 @@ pub(crate) fn statuses(
     policies: &BackendTlsPolicies,
     services: &Services,
     gateway_clusters: Table<(ObjectKey, Arc<str>), ()>,
+    workloads: Table<ObjectKey, Workload>,
 ) -> Table<ObjectRef, Status> {
     let users = engine.derive("gateways of clusters", &gateway_clusters, |_, (gateway, cluster), _| {
         vec![(cluster.clone(), gateway.clone())]
@@ -207,7 +209,7 @@ pub(crate) fn statuses(
     let (policies, shapes) = (*policies, services.shapes);
     engine.derive("backend TLS policy statuses", &inputs.backend_tls_policies, move |view, key, rows| {
         let status = |object: &Arc<api::BackendTlsPolicy>| {
-            let ancestors = ancestors(view, key, &policies, shapes, users);
+            let ancestors = ancestors(view, key, &policies, shapes, (users, workloads));
             let observed_generation = object.metadata.generation.unwrap_or_default();
             let status = Status { observed_generation, ancestors, ..Status::default() };
             (!status.ancestors.is_empty()).then(|| (ObjectRef::new("BackendTLSPolicy", key.clone()), status))
@@ -221,7 +223,7 @@ fn ancestors(
     key: &ObjectKey,
     policies: &BackendTlsPolicies,
     shapes: Table<ObjectKey, ServiceShape>,
-    users: Table<Arc<str>, ObjectKey>,
+    (users, workloads): (Table<Arc<str>, ObjectKey>, Table<ObjectKey, Workload>),
 ) -> Vec<ParentStatus> {
     let (Some(policy), Some(judged)) = (view.get(&policies.read, key), view.get(&policies.judged, key)) else {
         return Vec::new();
@@ -254,7 +256,9 @@ fn ancestors(
         crate::status::unless("Accepted", accepted),
         crate::status::unless("ResolvedRefs", judged.refs_fault.as_ref()),
     ];
+    let controller = |gateway: &ObjectKey| Some(view.get(&workloads, gateway)?.controller.clone());
     let ancestor = |gateway: ObjectKey| ParentStatus {
+        controller: controller(&gateway).unwrap_or_default(),
         kind: (GATEWAY_GROUP.into(), "Gateway".into()),
         parent: gateway,
         explicit_namespace: true,

@@ -2,7 +2,7 @@
 
 use crate::{Inputs, Settings, status::Fault};
 use engine::{Engine, Table};
-use model::ObjectKey;
+use model::{DataPlane, ObjectKey};
 use std::sync::Arc;
 
 /// Our classes by name, with what is wrong with them.
@@ -11,14 +11,21 @@ pub(crate) type Classes = Table<ObjectKey, Class>;
 /// A GatewayClass whose `controllerName` is ours.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Class {
+    pub(crate) controller: Arc<str>,
+    /// What serves its Gateways.
+    pub(crate) data_plane: DataPlane,
     pub(crate) fault: Option<Fault>,
 }
 
 pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, settings: &Arc<Settings>) -> Classes {
     let settings = settings.clone();
     engine.derive("classes", &inputs.gateway_classes, move |_, key, rows| {
-        let ours = rows.iter().filter(|class| *class.spec.controller_name == *settings.controller);
-        ours.map(|class| (key.clone(), Class { fault: fault(&class.spec) })).collect()
+        let class = |class: &Arc<api::GatewayClass>| {
+            let (controller, data_plane) = settings.controllers.get_key_value(&*class.spec.controller_name)?;
+            let class = Class { controller: controller.clone(), data_plane: *data_plane, fault: fault(&class.spec) };
+            Some((key.clone(), class))
+        };
+        rows.iter().filter_map(class).collect()
     })
 }
 

@@ -3,18 +3,20 @@
 use crate::{
     Account, Inputs, Settings,
     address::{self, Addresses},
-    class::Classes,
+    class::{Class, Classes},
     conflict,
     frontend::Validation,
+    infrastructure::{self, Wishes},
     isolation::{ParentKey, Surface, surfaces},
     kind::RouteKind,
     listener_set::{self, Members, SetShape},
     namespace::{Allowed, Labels},
+    parameters,
     status::Fault,
 };
 use api::{GATEWAY_GROUP, SecretObjectReference};
 use engine::{Engine, Table, View};
-use model::{Hostname, ListenerKey, ObjectKey, Protocol};
+use model::{DataPlane, Hostname, Infrastructure, ListenerKey, ObjectKey, Protocol};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The tables of Gateways.
@@ -30,6 +32,10 @@ pub(crate) struct Gateways {
     pub(crate) accepted: Table<ObjectKey, ()>,
     /// By the service account of its proxies.
     pub(crate) accounts: Table<Account, ObjectKey>,
+    /// What they get of the addresses that they ask for.
+    pub(crate) addresses: Table<ObjectKey, Addresses>,
+    /// What is to be made for them.
+    pub(crate) infrastructures: Table<ObjectKey, Infrastructure>,
 }
 
 /// A Gateway of ours, judged without looking at anything but its class and its ListenerSets.
@@ -37,9 +43,12 @@ pub(crate) struct Gateways {
 pub(crate) struct GatewayShape {
     pub(crate) generation: i64,
     pub(crate) class: Arc<str>,
+    /// Who minds the class.
+    pub(crate) controller: Arc<str>,
+    pub(crate) data_plane: DataPlane,
     /// Why nothing of it can be programmed.
     pub(crate) fault: Option<Fault>,
-    pub(crate) addresses: Addresses,
+    pub(crate) wishes: Wishes,
     /// Its own, in the order of the spec, then those of the ListenerSets that it takes.
     pub(crate) listeners: Vec<ListenerShape>,
     /// The ListenerSets that name it, in the order of precedence.
@@ -85,6 +94,8 @@ pub(crate) struct ListenerShape {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Workload {
     pub(crate) class: Arc<str>,
+    pub(crate) controller: Arc<str>,
+    pub(crate) account: Arc<str>,
     pub(crate) labels: BTreeMap<String, String>,
 }
 
@@ -122,18 +133,29 @@ pub(crate) fn declare(
     settings: &Arc<Settings>,
 ) -> Gateways {
     let members = listener_set::declare(engine, inputs);
-    let (classes, settings, around) = (*classes, settings.clone(), (*inputs, members, labels));
+    let (classes, around) = (*classes, (*inputs, members, labels));
+    let decided = settings.clone();
     let shapes = engine.derive("gateway shapes", &inputs.gateways, move |view, key, rows| {
         let shape = |gateway: &Arc<api::Gateway>| {
             let class = view.get(&classes, &ObjectKey::new("", &*gateway.spec.gateway_class_name))?;
             let sets = sets(view, key, &gateway.spec, &around);
-            Some((key.clone(), shape(key, gateway, sets, class.fault.as_ref(), &settings)))
+            let overlays = parameters::read(view, &around.0, key, &gateway.spec);
+            let (fault, overlays) = match overlays {
+                Ok(overlays) => (None, overlays),
+                Err(fault) => (Some(fault), BTreeMap::new()),
+            };
+            let wishes = Wishes::read(key, gateway, overlays, &decided);
+            Some((key.clone(), shape(key, gateway, sets, (&class, fault, wishes), &decided)))
         };
         rows.iter().filter_map(shape).collect()
     });
     let workloads = engine.derive("gateway workloads", &shapes, |_, key, rows| {
-        let workload =
-            |shape: &Arc<GatewayShape>| Workload { class: shape.class.clone(), labels: shape.labels.clone() };
+        let workload = |shape: &Arc<GatewayShape>| Workload {
+            class: shape.class.clone(),
+            controller: shape.controller.clone(),
+            account: shape.wishes.account.clone(),
+            labels: shape.labels.clone(),
+        };
         rows.iter().map(|shape| (key.clone(), workload(shape))).collect()
     });
     Gateways {
@@ -146,9 +168,10 @@ pub(crate) fn declare(
             rows.iter().filter(|shape| shape.fault.is_none()).map(|_| (key.clone(), ())).collect()
         }),
         accounts: engine.derive("gateway accounts", &workloads, |_, key, rows| {
-            let account = |workload: &Arc<Workload>| format!("{}-{}", key.name, workload.class).into();
-            rows.iter().map(|workload| ((key.namespace.clone(), account(workload)), key.clone())).collect()
+            rows.iter().map(|workload| ((key.namespace.clone(), workload.account.clone()), key.clone())).collect()
         }),
+        addresses: address::declare(engine, inputs, shapes, settings),
+        infrastructures: infrastructure::declare(engine, shapes, settings),
     }
 }
 
@@ -166,7 +189,7 @@ fn shape(
     key: &ObjectKey,
     gateway: &api::Gateway,
     sets: Sets,
-    class: Option<&Fault>,
+    (class, parameters, wishes): (&Class, Option<Fault>, Wishes),
     settings: &Settings,
 ) -> GatewayShape {
     let spec = &gateway.spec;
@@ -180,22 +203,24 @@ fn shape(
     conflict::find(&mut listeners);
     conflict::bound(&mut listeners);
     find_overlaps(&mut listeners);
-    let fault = match class {
+    let fault = match class.fault {
         Some(_) => Some(Fault::new(
             "NotReconciled",
             format!("spec.gatewayClassName: GatewayClass {} is not accepted; see its status", spec.gateway_class_name),
         )),
-        None => gateway_fault(spec, &listeners),
+        None => parameters.or_else(|| gateway_fault(spec, &listeners)),
     };
     let infrastructure = spec.infrastructure.as_ref();
     let mut labels = infrastructure.map(|infrastructure| infrastructure.labels.clone()).unwrap_or_default();
-    labels.insert("gateway.networking.k8s.io/gateway-name".into(), key.name.to_string());
+    labels.insert(address::GATEWAY_NAME.into(), key.name.to_string());
     labels.insert("gateway.networking.k8s.io/gateway-class-name".into(), spec.gateway_class_name.clone());
     GatewayShape {
         generation: gateway.metadata.generation.unwrap_or_default(),
         class: (*spec.gateway_class_name).into(),
+        controller: class.controller.clone(),
+        data_plane: class.data_plane,
         fault,
-        addresses: address::resolve(spec, settings),
+        wishes,
         listeners,
         sets: sets.into_iter().map(|(set, _)| set).collect(),
         shown: spec.tls.as_ref().and_then(|tls| tls.backend.as_ref()?.client_certificate_ref.clone()),
@@ -205,10 +230,6 @@ fn shape(
 }
 
 fn gateway_fault(spec: &api::GatewaySpec, listeners: &[ListenerShape]) -> Option<Fault> {
-    if let Some(parameters) = spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()) {
-        let what = format!("spec.infrastructure.parametersRef: {} {} is not known", parameters.kind, parameters.name);
-        return Some(Fault::new("InvalidParameters", what));
-    }
     if let Some(fault) = address::unsupported(spec) {
         return Some(fault);
     }
@@ -353,7 +374,10 @@ mod tests {
             tls: None,
         };
         let gateway = api::Gateway { metadata: api::ObjectMeta::default(), spec };
-        shape(&ObjectKey::new("ns", "gw"), &gateway, sets, None, &Settings::default())
+        let (key, settings) = (ObjectKey::new("ns", "gw"), Settings::default());
+        let class = Class { controller: "c".into(), data_plane: DataPlane::Windlass, fault: None };
+        let wishes = Wishes::read(&key, &gateway, BTreeMap::new(), &settings);
+        shape(&key, &gateway, sets, (&class, None, wishes), &settings)
     }
 
     /// An API server refuses what is the same twice, so no manifest can show this conflict; a Gateway stored by an older

@@ -16,8 +16,10 @@ pub(crate) enum ParentKey {
 }
 
 /// A Gateway's own listeners, or those of a ListenerSet, as routes see them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Surface {
+    /// Who minds the Gateway's class.
+    pub(crate) controller: Arc<str>,
     pub(crate) listeners: Vec<ListenerSurface>,
 }
 
@@ -73,10 +75,11 @@ pub(crate) fn surfaces(gateway: &ObjectKey, shape: &GatewayShape) -> Vec<(Parent
         None => ParentKey::Gateway(gateway.clone()),
         Some(set) => ParentKey::ListenerSet(set.clone()),
     };
+    let empty = || Surface { controller: shape.controller.clone(), listeners: Vec::new() };
     let parents = std::iter::once(None).chain(shape.sets.iter().map(|set| Some(&set.key)));
-    let mut surfaces: BTreeMap<_, _> = parents.map(|set| (parent(set), Surface::default())).collect();
+    let mut surfaces: BTreeMap<_, _> = parents.map(|set| (parent(set), empty())).collect();
     for listener in &shape.listeners {
-        let surface = surfaces.entry(parent(listener.set.as_ref())).or_default();
+        let surface = surfaces.entry(parent(listener.set.as_ref())).or_insert_with(empty);
         surface.listeners.push(self::surface(gateway, shape, listener));
     }
     surfaces.into_iter().collect()

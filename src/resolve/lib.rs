@@ -33,12 +33,14 @@ mod frontend;
 mod gateway;
 mod grant;
 mod http2;
+mod infrastructure;
 mod inputs;
 mod isolation;
 mod kind;
 mod listener;
 mod listener_set;
 mod namespace;
+mod parameters;
 mod parent;
 mod policy;
 mod precedence;
@@ -46,48 +48,23 @@ mod regex;
 mod rivals;
 mod route;
 mod service;
+mod settings;
 mod status;
 mod stream;
 mod virtual_host;
 
 pub use authentication::{FetchedKeys, KeySource};
 pub use feature::SUPPORTED_FEATURES;
+pub use infrastructure::label;
 pub use inputs::Inputs;
+pub use settings::{CONTROLLER, ENVOY_CONTROLLER, Reach, Settings};
 
 use engine::{Engine, Table};
 use model::{
-    Authentication, CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, ObjectRef, Policy,
-    Status, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
+    Authentication, CertificateKey, Cluster, Endpoints, Infrastructure, KeyPair, Listener, ListenerKey, ObjectKey,
+    ObjectRef, Policy, Status, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
-
-/// What an installation decides once.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `spec.controllerName` of the GatewayClasses that are ours.
-    pub controller: Arc<str>,
-    /// The domain of Services, such as `cluster.local`.
-    pub cluster_domain: Arc<str>,
-    /// Policies in this namespace hold for the whole mesh.
-    pub root_namespace: Arc<str>,
-    /// What Gateways' proxies are reached at; a Gateway that asks for others doesn't get them.
-    pub addresses: Vec<IpAddr>,
-    /// Ports that the proxies need themselves; a listener can't have them.
-    pub reserved_ports: BTreeSet<u16>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            controller: "windlass.io/gateway-controller".into(),
-            cluster_domain: "cluster.local".into(),
-            root_namespace: "istio-system".into(),
-            addresses: Vec::new(),
-            // Envoy's admin page, and the metrics and readiness ports that Istio's gateways have.
-            reserved_ports: BTreeSet::from([15000, 15020, 15021, 15090]),
-        }
-    }
-}
+use std::sync::Arc;
 
 /// A namespace and a service account in it, as a certificate or a token proves them.
 pub type Account = (Arc<str>, Arc<str>);
@@ -129,6 +106,8 @@ pub struct Tables {
     /// The Gateway whose proxies have that service account: `<gateway>-<class>` in the Gateway's namespace. More than
     /// one row if names run together (`a-b` of class `c`, `a` of class `b-c`).
     pub gateway_accounts: Table<Account, ObjectKey>,
+    /// What is to be made in the cluster for Gateways whose proxies are ours to run.
+    pub infrastructures: Table<ObjectKey, Infrastructure>,
 }
 
 /// Declares all tables.
@@ -162,7 +141,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let authentications = authentication::declare(engine, &inputs, &gateways, &settings);
     let statuses =
         status::declare(engine, &inputs, &classes, &gateways, &listeners, &frontends, &routes, &parents, &policies);
-    let of_backend_tls = backend_tls::statuses(engine, &inputs, &backend_tls, &services, hosts.gateway_clusters);
+    let of_backend_tls =
+        backend_tls::statuses(engine, &inputs, &backend_tls, &services, hosts.gateway_clusters, gateways.workloads);
     let statuses = engine.union("all statuses", &[statuses, of_backend_tls, authentications.statuses]);
     Tables {
         inputs,
@@ -181,5 +161,6 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         key_sources: authentications.sources,
         statuses,
         gateway_accounts: gateways.accounts,
+        infrastructures: gateways.infrastructures,
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Parent {
     pub(crate) reference: ParentReference,
     /// What it names.
     pub(crate) target: ObjectKey,
+    /// Who minds the class of its Gateway.
+    pub(crate) controller: Arc<str>,
     /// Why that doesn't take the route.
     pub(crate) fault: Option<Fault>,
     /// The listeners that take it.
@@ -100,8 +102,8 @@ fn attach(
         }
         let listeners = listeners.iter().map(|listener| listener.key.clone()).collect();
         let fault = taken.err().or_else(|| rejected.cloned());
-        let target = parent.object().clone();
-        attachment.parents.push(Parent { reference: reference.clone(), target, fault, listeners });
+        let (target, controller) = (parent.object().clone(), surface.controller.clone());
+        attachment.parents.push(Parent { reference: reference.clone(), target, controller, fault, listeners });
     }
     (!attachment.parents.is_empty()).then_some(attachment)
 }

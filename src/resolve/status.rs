@@ -2,6 +2,7 @@
 
 use crate::{
     Inputs,
+    address::Addresses,
     class::Classes,
     feature::SUPPORTED_FEATURES,
     frontend::Frontends,
@@ -69,7 +70,7 @@ pub(crate) fn declare(
     policies: &Policies,
 ) -> Table<ObjectRef, Status> {
     let (classes, resolved, attached) = (*classes, listeners.resolved, parents.attached);
-    let shown_faults = frontends.faults;
+    let (shown_faults, addresses) = (frontends.faults, gateways.addresses);
     let of_classes = engine.derive("class statuses", &inputs.gateway_classes, move |view, key, rows| {
         let Some(class) = view.get(&classes, key) else { return Vec::new() };
         let status = |object: &Arc<api::GatewayClass>| Status {
@@ -84,7 +85,9 @@ pub(crate) fn declare(
         rows.iter().map(|object| (ObjectRef::new("GatewayClass", key.clone()), status(object))).collect()
     });
     let of_gateways = engine.derive("gateway statuses", &gateways.shapes, move |view, key, rows| {
-        rows.iter().flat_map(|shape| Judge { view, key, shape, resolved, attached, shown_faults }.all()).collect()
+        rows.iter()
+            .flat_map(|shape| Judge { view, key, shape, resolved, attached, shown_faults, addresses }.all())
+            .collect()
     });
     let (parents, verdicts, refs) = (parents.parents, routes.verdicts, routes.refs);
     let of_routes = engine.derive("route statuses", &routes.heads, move |view, key, rows| {
@@ -111,6 +114,7 @@ struct Judge<'a> {
     resolved: Table<ListenerKey, Resolved>,
     attached: Table<ListenerKey, u32>,
     shown_faults: Table<ObjectKey, Fault>,
+    addresses: Table<ObjectKey, Addresses>,
 }
 
 impl Judge<'_> {
@@ -140,12 +144,13 @@ impl Judge<'_> {
             None => accepted_but(&listeners),
         };
         let invalid = shape.fault.as_ref().map(|fault| Fault::new("Invalid", &*fault.message));
-        let unprogrammed = invalid.as_ref().or(shape.addresses.fault.as_ref());
+        let addresses = self.view.get(&self.addresses, self.key).unwrap_or_default();
+        let unprogrammed = invalid.as_ref().or(addresses.fault.as_ref());
         Status {
             observed_generation: shape.generation,
             conditions: [vec![accepted, programmed(unprogrammed)], self.tls()].concat(),
             listeners: listeners.into_iter().map(|(_, status)| status).collect(),
-            addresses: if shape.fault.is_some() { Vec::new() } else { shape.addresses.usable.clone() },
+            addresses: if shape.fault.is_some() { Vec::new() } else { addresses.usable.clone() },
             gateway: Some(self.key.clone()),
             ..Status::default()
         }
@@ -276,6 +281,7 @@ fn parent_status(parent: &Parent, verdict: Option<&Verdict>, refs_fault: Option<
     let partly = verdict.and_then(|verdict| verdict.partly.as_ref()).filter(|_| parent.fault.is_none());
     conditions.extend(partly.map(|partly| Condition::yes_but("PartiallyInvalid", partly.reason, &*partly.message)));
     ParentStatus {
+        controller: parent.controller.clone(),
         kind: ((*reference.group).into(), (*reference.kind).into()),
         parent: parent.target.clone(),
         explicit_namespace: reference.namespace.is_some(),

@@ -4,12 +4,16 @@ use proto::TypeUrl;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// What is made for a Gateway.
+const MADE: [&str; 5] = ["ServiceAccount", "Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"];
+
 const MARK: &str = "# ==== expected\n";
 
 /// A case: a comment that says its purpose, Kubernetes YAML, the mark, and what is expected.
 ///
 /// A line `# show: statuses Cluster VirtualHost` limits what is written below the mark to these; without one it is all.
-/// A line `# hide: retry_policy` leaves out fields of these names.
+/// A line `# hide: retry_policy` leaves out fields of these names. With a line `# in a cluster` Gateways have addresses by
+/// their Services, and what is made for them is written too, if `# show:` names its kind.
 pub struct Case {
     pub input: String,
     pub expected: String,
@@ -17,6 +21,9 @@ pub struct Case {
     types: Option<Vec<TypeUrl>>,
     pub statuses: bool,
     hidden: Vec<String>,
+    /// Kinds of what is made for Gateways that are shown.
+    manifests: Vec<String>,
+    pub in_cluster: bool,
 }
 
 /// The files whose names contain one of the parts, sorted.
@@ -37,15 +44,23 @@ impl Case {
         if !input.starts_with("# ") {
             return Err("the first line must be a comment that says what the case is for".into());
         }
-        let mut case =
-            Self { input: input.into(), expected: expected.into(), types: None, statuses: true, hidden: Vec::new() };
+        let mut case = Self {
+            input: input.into(),
+            expected: expected.into(),
+            types: None,
+            statuses: true,
+            hidden: Vec::new(),
+            manifests: Vec::new(),
+            in_cluster: input.lines().any(|line| line == "# in a cluster"),
+        };
         if let Some(shown) = input.lines().find_map(|line| line.strip_prefix("# show: ")) {
             let words: Vec<&str> = shown.split_whitespace().collect();
-            let named = words.iter().filter(|word| **word != "statuses");
+            let named = words.iter().filter(|word| **word != "statuses" && !MADE.contains(word));
             let types: Result<_, _> =
                 named.map(|word| type_named(word).ok_or(format!("no such type: {word}"))).collect();
             case.types = Some(types?);
             case.statuses = words.contains(&"statuses");
+            case.manifests = words.iter().filter(|word| MADE.contains(word)).map(|word| (*word).to_owned()).collect();
         }
         let hidden = input.lines().find_map(|line| line.strip_prefix("# hide: "));
         case.hidden = hidden.into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect();
@@ -54,6 +69,11 @@ impl Case {
 
     pub fn shows(&self, type_url: TypeUrl) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(&type_url))
+    }
+
+    /// Whether it shows what is made for Gateways of a kind; an empty one is any.
+    pub fn shows_made(&self, kind: &str) -> bool {
+        self.manifests.iter().any(|shown| shown == kind || kind.is_empty())
     }
 
     /// A value without the fields that the case hides.

@@ -188,7 +188,7 @@ fn ours(objects: Vec<Object>) -> Vec<Object> {
         }
     }
     let class = |name: String| {
-        let controller_name = resolve::Settings::default().controller.to_string();
+        let controller_name = resolve::CONTROLLER.to_owned();
         let spec = GatewayClassSpec { controller_name, parameters_ref: None, description: None };
         Object::GatewayClass(Arc::new(GatewayClass {
             metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() },

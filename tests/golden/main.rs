@@ -79,9 +79,10 @@ fn check(file: &Path, renderer: &Renderer, checks: &Checks) -> Result<(), String
     }
     let manifest = api::manifest::read("case.yaml", &case.input);
     let edits: Vec<Edit> = manifest.objects.into_iter().map(|located| put(located.object)).collect();
-    let mut at_once = Pipeline::new(1);
+    let pipeline = if case.in_cluster { Pipeline::in_cluster } else { Pipeline::new };
+    let mut at_once = pipeline(1);
     at_once.commit(edits.clone());
-    check_order(&edits, &at_once.results)?;
+    check_order(&edits, &at_once.results, pipeline)?;
     if let Some(envoy) = &checks.envoy {
         envoy.check(renderer, &at_once.results)?;
     }
@@ -97,13 +98,13 @@ fn check(file: &Path, renderer: &Renderer, checks: &Checks) -> Result<(), String
 }
 
 /// Any order, any number of threads, anything in between: the same result; and nothing is left of what is deleted.
-fn check_order(edits: &[Edit], wanted: &Results) -> Result<(), String> {
+fn check_order(edits: &[Edit], wanted: &Results, pipeline: fn(usize) -> Pipeline) -> Result<(), String> {
     for (threads, seed) in [(1, 1), (2, 2), (4, 3)] {
-        let mut at_once = Pipeline::new(threads);
+        let mut at_once = pipeline(threads);
         let shuffled = shuffle(edits, seed);
         at_once.commit(shuffled.clone());
         same(&at_once.results, wanted, &format!("at once, {threads} threads, order {seed}"))?;
-        let mut one_by_one = Pipeline::new(threads);
+        let mut one_by_one = pipeline(threads);
         for edit in &shuffled {
             one_by_one.commit([edit.clone()]);
         }
@@ -127,6 +128,9 @@ fn same(seen: &Results, wanted: &Results, how: &str) -> Result<(), String> {
     let objects = seen.statuses.keys().chain(wanted.statuses.keys());
     let changed = objects.filter(|object| seen.statuses.get(object) != wanted.statuses.get(object));
     differing.extend(changed.map(|object| format!("status of {object}")));
+    if seen.infrastructures != wanted.infrastructures {
+        differing.push("what is made for Gateways".into());
+    }
     Err(format!("the result depends on the way there ({how}): {}", differing.join(", ")))
 }
 

@@ -2,7 +2,7 @@
 
 use api::{Object, ObjectId};
 use control::Graph;
-use model::{ObjectKey, ObjectRef, Status};
+use model::{Infrastructure, ObjectKey, ObjectRef, Status};
 use proto::{Resource, ResourceKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +16,8 @@ pub struct Results {
     pub statuses: BTreeMap<ObjectRef, Status>,
     /// Gateways by the service account of their proxies.
     pub accounts: BTreeMap<resolve::Account, BTreeSet<ObjectKey>>,
+    /// What is to be made for Gateways.
+    pub infrastructures: BTreeMap<ObjectKey, Infrastructure>,
 }
 
 /// An edit of one object: what it is now, or that it is gone.
@@ -31,7 +33,17 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(threads: usize) -> Self {
-        let resolve = resolve::Settings { addresses: ADDRESSES.into(), ..resolve::Settings::default() };
+        Self::with(resolve::Reach::At(ADDRESSES.into()), threads)
+    }
+
+    /// Where addresses are those of Services.
+    #[allow(dead_code, reason = "one of the two tests that share this file asks")]
+    pub fn in_cluster(threads: usize) -> Self {
+        Self::with(resolve::Reach::ByService, threads)
+    }
+
+    fn with(reach: resolve::Reach, threads: usize) -> Self {
+        let resolve = resolve::Settings { reach, ..resolve::Settings::default() };
         let graph = Graph::new(resolve, translate::Settings::default(), threads);
         Self { graph, results: Results::default() }
     }
@@ -44,6 +56,9 @@ impl Pipeline {
         }
         for (object, status) in effects.statuses() {
             tell(&mut self.results.statuses, object, status.as_deref().cloned());
+        }
+        for (gateway, infrastructure) in effects.infrastructures() {
+            tell(&mut self.results.infrastructures, gateway, infrastructure.as_deref().cloned());
         }
         for (account, gateways) in effects.accounts() {
             tell(&mut self.results.accounts, account, Some(gateways).filter(|gateways| !gateways.is_empty()));

@@ -63,6 +63,20 @@ impl Renderer {
             line(&mut out, 0, &format!("{} {} {}", key.scope, type_name(key.type_url), key.name));
             block(&mut out, 1, &case.without_hidden(without_secrets(self.value(key.type_url, resource)?)));
         }
+        for (gateway, infrastructure) in results.infrastructures.iter().filter(|_| case.shows_made("")) {
+            if infrastructure.is_held {
+                line(&mut out, 0, &format!("what stands for Gateway {gateway} stays"));
+                continue;
+            }
+            for manifest in control::deploy::render(gateway, infrastructure, &control::deploy::Settings::default()) {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let (kind, name) = (text(&manifest["kind"]), text(&manifest["metadata"]["name"]));
+                if case.shows_made(&kind) {
+                    line(&mut out, 0, &format!("manifest {kind} {name} of Gateway {gateway}"));
+                    block(&mut out, 1, &case.without_hidden(manifest));
+                }
+            }
+        }
         for (object, status) in results.statuses.iter().filter(|_| case.statuses) {
             write_status(&mut out, object, status);
         }
@@ -219,6 +233,9 @@ fn write_listener(out: &mut String, listener: &ListenerStatus) {
 
 fn write_parent(out: &mut String, word: &str, parent: &ParentStatus) {
     let mut text = format!("{word} {} {}", parent.kind.1, parent.parent);
+    if *parent.controller != *resolve::CONTROLLER {
+        let _ = write!(text, " (controller {})", parent.controller);
+    }
     if !parent.explicit_namespace {
         text += " (namespace not written)";
     }

@@ -89,8 +89,13 @@ fn id(fields: &Map<String, Value>, kind: &str) -> ObjectId {
 }
 
 fn read_object(reader: &mut Reader, kind: Kind, id: ObjectId, mut fields: Map<String, Value>, spot: &Spot) {
-    // Status is ours to write; what a dump of a cluster holds is old.
-    fields.remove("status");
+    // Status is ours to write; what a dump of a cluster holds is old. A Service's says where it is reached.
+    let status = fields.remove("status");
+    if let Some(reached) =
+        status.as_ref().and_then(|status| status.get("loadBalancer")).filter(|_| kind == Kind::Service)
+    {
+        fields.insert("status".into(), serde_json::json!({"loadBalancer": reached}));
+    }
     // The API server serves every version of a kind as every other; the types check only their own.
     fields.insert("apiVersion".into(), kind.api_version().into());
     let bare = !matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap);

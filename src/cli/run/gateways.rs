@@ -93,6 +93,8 @@ impl Running {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             bind: None,
             admin: Some((Ipv4Addr::LOCALHOST, 0).into()),
+            health: None,
+            metrics: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Admin pages, beside the data path: on the control side's runtime, never on a worker.
 
 mod dump;
+mod public;
 
 use crate::config::Shared;
 use axum::{
@@ -30,9 +31,7 @@ impl Admin {
     }
 
     /// Serves the pages until the tasks drain, and says where.
-    pub(crate) async fn serve(self, address: SocketAddr, tasks: &Tasks) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+    pub(crate) async fn serve(&self, address: SocketAddr, tasks: &Tasks) -> io::Result<SocketAddr> {
         let pages = Router::new()
             .route("/", get(index))
             .route("/ready", get(ready))
@@ -43,15 +42,21 @@ impl Admin {
             .route("/listeners", get(listeners))
             .route("/drain", post(drain))
             .route("/quitquitquit", post(drain))
-            .with_state(self);
-        tasks.spawn("admin pages", |mut end| async move {
-            let served = axum::serve(listener, pages).with_graceful_shutdown(async move { end.drained().await });
-            if let Err(error) = served.await {
-                tracing::error!(%error, "admin pages are gone");
-            }
-        });
-        Ok(address)
+            .with_state(self.clone());
+        serve("admin pages", address, pages, tasks).await
     }
+}
+
+async fn serve(what: &'static str, address: SocketAddr, pages: Router, tasks: &Tasks) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    tasks.spawn(what, |mut end| async move {
+        let served = axum::serve(listener, pages).with_graceful_shutdown(async move { end.drained().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, what, "nothing is served any more");
+        }
+    });
+    Ok(address)
 }
 
 async fn index() -> &'static str {

@@ -9,7 +9,7 @@ fn service(name: &str, version: u32, port: Value) -> DynamicObject {
             "annotations": {"kubectl.kubernetes.io/last-applied-configuration": format!("{version}")},
         },
         "spec": {"ports": [{"port": port}]},
-        "status": {"loadBalancer": {"ingress": [{"ip": format!("192.0.2.{version}")}]}},
+        "status": {"conditions": [{"type": "Checked", "message": format!("{version}")}]},
     });
     serde_json::from_value(object).unwrap()
 }

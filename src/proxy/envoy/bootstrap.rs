@@ -9,12 +9,14 @@ use std::{
 
 /// How Envoy reaches the control plane.
 pub enum Server {
-    /// Without TLS.
-    Plaintext(SocketAddr),
+    /// Without TLS, at `host:port`.
+    Plaintext(String),
     /// With TLS on both sides.
     Tls {
-        /// Where.
-        address: SocketAddr,
+        /// `host:port`.
+        address: String,
+        /// The name in its certificate.
+        name: String,
         /// Where `certificate.json` and `roots.json` are, which name the files.
         directory: PathBuf,
     },
@@ -52,6 +54,14 @@ pub fn bootstrap(gateway: &ObjectKey, server: &Server, admin: SocketAddr) -> Val
 
 fn cluster(server: &Server) -> Value {
     let (Server::Plaintext(address) | Server::Tls { address, .. }) = server;
+    let (kind, endpoint) = match address.parse::<SocketAddr>() {
+        Ok(address) => ("STATIC", socket_address(address)),
+        Err(_) => {
+            let (host, port) = address.rsplit_once(':').unwrap_or((address, "15012"));
+            let port = port.parse::<u16>().unwrap_or(15012);
+            ("STRICT_DNS", json!({"socket_address": {"address": host, "port_value": port}}))
+        }
+    };
     let http2 = json!({
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         // A control plane that is gone without a word is noticed.
@@ -59,20 +69,20 @@ fn cluster(server: &Server) -> Value {
     });
     let mut cluster = json!({
         "name": "xds-grpc",
-        "type": "STATIC",
+        "type": kind,
         "connect_timeout": "5s",
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
         "load_assignment": {
             "cluster_name": "xds-grpc",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(*address)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": endpoint}}]}],
         },
     });
-    if let Server::Tls { directory, .. } = server {
+    if let Server::Tls { directory, name, .. } = server {
         cluster["transport_socket"] = json!({
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                "sni": SERVER_NAME,
+                "sni": name,
                 "common_tls_context": {
                     "alpn_protocols": ["h2"],
                     "tls_certificate_sds_secret_configs": [secret("certificate", directory)],
@@ -83,9 +93,6 @@ fn cluster(server: &Server) -> Value {
     }
     cluster
 }
-
-/// The name that the control plane's certificate has.
-pub const SERVER_NAME: &str = "istiod.istio-system.svc";
 
 fn secret(name: &str, directory: &Path) -> Value {
     let path = directory.join(format!("{name}.json"));
@@ -99,7 +106,7 @@ pub const KEY: &str = "key.pem";
 
 /// What the secrets' files hold, by their names: the certificate with its key, and the roots. Envoy reads what they
 /// name again when something is moved into their directories.
-pub fn secrets(directory: &Path, roots: &Path) -> [(&'static str, Value); 2] {
+pub fn secrets(directory: &Path, roots: &Path, server_name: &str) -> [(&'static str, Value); 2] {
     let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
     let certificate = json!({
         "certificate_chain": {"filename": directory.join(CHAIN)},
@@ -109,7 +116,7 @@ pub fn secrets(directory: &Path, roots: &Path) -> [(&'static str, Value); 2] {
     let validation = json!({
         "trusted_ca": {"filename": roots},
         "watched_directory": {"path": roots.parent()},
-        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": SERVER_NAME}}],
+        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": server_name}}],
     });
     let file =
         |name: &str, field: &str, value: Value| json!({"resources": [{"@type": kind, "name": name, field: value}]});

@@ -1,0 +1,34 @@
+//! Flags of the deployer.
+
+use super::Settings;
+use clap::Args;
+
+/// How Gateways' proxies are run.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct Flags {
+    /// Image of the proxies: windlass-proxy, with Envoy beside it.
+    #[arg(long, value_name = "IMAGE", env = "PROXY_IMAGE", default_value_t = Settings::default().image)]
+    proxy_image: String,
+    /// When it is pulled: Always, IfNotPresent or Never.
+    #[arg(long, value_name = "POLICY", default_value_t = Settings::default().pull_policy)]
+    proxy_pull_policy: String,
+    /// The control plane, as the proxies reach it. Default: Service istiod of the control plane's namespace, port 15012.
+    #[arg(long, value_name = "HOST:PORT")]
+    proxy_control: Option<String>,
+    /// The trust domain of the proxies' identities.
+    #[arg(long, value_name = "DOMAIN", default_value_t = Settings::default().trust_domain)]
+    proxy_trust_domain: String,
+}
+
+impl Flags {
+    /// As the deployer wants it.
+    pub fn settings(&self, namespace: &str) -> Settings {
+        Settings {
+            image: self.proxy_image.clone(),
+            pull_policy: self.proxy_pull_policy.clone(),
+            control: self.proxy_control.clone().unwrap_or_else(|| format!("istiod.{namespace}.svc:15012")),
+            trust_domain: self.proxy_trust_domain.clone(),
+        }
+    }
+}
