@@ -13,6 +13,16 @@ build() {
   exec 8>&-
 }
 
+# Compiles Kubernetes alone and prints where its programs are, for tests that need no nodes.
+programs() {
+  mkdir -p "$built"
+  exec 8>"$built/lock"
+  flock -n 8 || { echo "cluster: waiting for another build" >&2; flock 8; }
+  once "$kube" build_kube >&2
+  exec 8>&-
+  echo "$kube"
+}
+
 # once DIRECTORY COMMAND: has COMMAND fill a directory that stands at DIRECTORY only when it is complete.
 once() {
   if [ -d "$1" ]; then touch "$1"; return; fi

@@ -112,11 +112,11 @@ kinds! {
     /// A GRPCRoute.
     GrpcRoute = "GRPCRoute", "gateway.networking.k8s.io", ["v1"], true;
     /// A TCPRoute.
-    TcpRoute = "TCPRoute", "gateway.networking.k8s.io", ["v1"], true;
+    TcpRoute = "TCPRoute", "gateway.networking.k8s.io", ["v1", "v1alpha2"], true;
     /// A TLSRoute.
-    TlsRoute = "TLSRoute", "gateway.networking.k8s.io", ["v1"], true;
+    TlsRoute = "TLSRoute", "gateway.networking.k8s.io", ["v1", "v1alpha3", "v1alpha2"], true;
     /// A UDPRoute.
-    UdpRoute = "UDPRoute", "gateway.networking.k8s.io", ["v1"], true;
+    UdpRoute = "UDPRoute", "gateway.networking.k8s.io", ["v1", "v1alpha2"], true;
     /// A ReferenceGrant.
     ReferenceGrant = "ReferenceGrant", "gateway.networking.k8s.io", ["v1", "v1beta1"], true;
     /// A Service.
@@ -128,7 +128,7 @@ kinds! {
     /// A ConfigMap.
     ConfigMap = "ConfigMap", "", ["v1"], true;
     /// A BackendTLSPolicy.
-    BackendTlsPolicy = "BackendTLSPolicy", "gateway.networking.k8s.io", ["v1"], true;
+    BackendTlsPolicy = "BackendTLSPolicy", "gateway.networking.k8s.io", ["v1", "v1alpha3"], true;
     /// An AuthorizationPolicy.
     AuthorizationPolicy = "AuthorizationPolicy", "security.istio.io", ["v1", "v1beta1"], true;
     /// A RequestAuthentication.

@@ -26,6 +26,10 @@ pub struct Flags {
     /// Name of this replica, by which it holds the Lease.
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "windlass-control")]
     pub pod: String,
+    /// Bind the right to read Secrets (ClusterRole windlass-secret-reader) to ourselves in those namespaces where a
+    /// Secret is referred to. Without, somebody else has to.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub bind_secret_reader: bool,
 }
 
 /// The cluster. Cloning shares the connections.
@@ -39,6 +43,15 @@ pub struct Cluster {
     pub service_account: Arc<str>,
     /// This replica.
     pub pod: Arc<str>,
+    /// Whether to bind the right to read Secrets where they are referred to.
+    pub bind_secret_reader: bool,
+}
+
+impl Cluster {
+    /// The control plane's service account, for messages.
+    pub fn account(&self) -> String {
+        format!("{}/{}", self.namespace, self.service_account)
+    }
 }
 
 impl Flags {
@@ -61,6 +74,7 @@ impl Flags {
             namespace: self.namespace.as_str().into(),
             service_account: self.service_account.as_str().into(),
             pod: self.pod.as_str().into(),
+            bind_secret_reader: self.bind_secret_reader,
         })
     }
 }

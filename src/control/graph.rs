@@ -18,6 +18,7 @@ pub struct Graph {
     statuses: Output<ObjectRef, Status>,
     accounts: Output<resolve::Account, ObjectKey>,
     infrastructures: Output<ObjectKey, Infrastructure>,
+    wanted: Output<ObjectRef, ()>,
 }
 
 impl Graph {
@@ -43,13 +44,30 @@ impl Graph {
         let statuses = engine.output(&tables.statuses);
         let accounts = engine.output(&tables.gateway_accounts);
         let infrastructures = engine.output(&tables.infrastructures);
-        Self { engine, inputs: tables.inputs, resources, statuses, accounts, infrastructures }
+        let wanted = engine.output(&tables.wanted);
+        Self { engine, inputs: tables.inputs, resources, statuses, accounts, infrastructures, wanted }
     }
 
     /// Commits edits together: what an object is now, or None if it is gone. Objects of kinds that we don't know are
     /// passed over.
     pub fn commit(&mut self, edits: impl IntoIterator<Item = (ObjectId, Option<Object>)>) -> Effects<'_> {
+        self.commit_with(edits, [])
+    }
+
+    /// The same, with why objects that are referred to can't be read; None if they can, or are not there.
+    pub fn commit_with(
+        &mut self,
+        edits: impl IntoIterator<Item = (ObjectId, Option<Object>)>,
+        unreadable: impl IntoIterator<Item = (ObjectId, Option<String>)>,
+    ) -> Effects<'_> {
         let mut batch = Batch::new();
+        for (id, why) in unreadable {
+            let object = ObjectRef::new(id.kind, ObjectKey::new(id.namespace, id.name));
+            match why {
+                Some(why) => batch.set(&self.inputs.unreadable, object, Arc::new(why)),
+                None => batch.remove(&self.inputs.unreadable, object),
+            }
+        }
         for (id, object) in edits {
             let kind = Kind::ALL.iter().copied().find(|kind| kind.as_str() == &*id.kind);
             match (object, kind) {
@@ -101,5 +119,10 @@ impl Effects<'_> {
     pub fn accounts(&self) -> impl Iterator<Item = (&resolve::Account, BTreeSet<ObjectKey>)> {
         let accounts = self.changes.of(&self.graph.accounts);
         accounts.map(|(account, rows)| (account, rows.iter().map(|gateway| ObjectKey::clone(gateway)).collect()))
+    }
+
+    /// Secrets and ConfigMaps that somebody who may has begun to refer to, or has ceased to.
+    pub fn wanted(&self) -> impl Iterator<Item = (&ObjectRef, bool)> {
+        self.changes.of(&self.graph.wanted).map(|(object, rows)| (object, !rows.is_empty()))
     }
 }

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod cluster;
 pub mod deploy;
 mod graph;
+mod held;
 pub mod lead;
 mod lease;
 mod metrics;
@@ -23,6 +24,7 @@ mod status;
 pub mod write;
 
 pub use graph::{Effects, Graph};
+pub use held::Wanted;
 pub use metrics::{Metrics, VERSION};
 pub use objects::Objects;
 pub use pipeline::{Pipeline, Sinks};

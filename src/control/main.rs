@@ -26,7 +26,8 @@ struct Flags {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    log::init(flags.serving.log_format(), "info");
+    // What kube-rs would say at each try is said once by `source::cluster::health`.
+    log::init(flags.serving.log_format(), "info,kube_runtime=error,kube_client=error");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(flags)));
     match done {

@@ -3,16 +3,18 @@
 use crate::{
     deploy::Desired,
     graph::Graph,
+    held::{Effects, Held, Wanted},
     metrics::Metrics,
     objects::Objects,
     scopes::Accounts,
-    source::{Changes, Inbox, Work},
+    source::{Answer, Changes, Inbox, Taken, Work},
     status::Board,
 };
-use api::Kind;
+use api::{Kind, ObjectId};
 use base::ready::Barrier;
-use proto::Resource;
+use proto::{Resource, ResourceKey};
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -34,53 +36,92 @@ pub struct Sinks {
     pub objects: Objects,
     /// Counts and times.
     pub metrics: Metrics,
+    /// Objects that are to be read by name, where not everything is read anyway.
+    pub wanted: Option<Wanted>,
 }
 
 /// The graph and where its results go.
 pub struct Pipeline {
     graph: Graph,
+    held: Held,
     sinks: Sinks,
 }
 
 impl Pipeline {
     /// Declares all tables.
     pub fn new(resolve: resolve::Settings, translate: translate::Settings, threads: usize, sinks: Sinks) -> Self {
-        Self { graph: Graph::new(resolve, translate, threads), sinks }
+        let held = Held::new(sinks.wanted.clone());
+        Self { graph: Graph::new(resolve, translate, threads), held, sinks }
     }
 
     /// Works until the inbox is closed. The barrier is passed when everything that there was at the start is published.
     pub fn run(mut self, inbox: &Inbox, first: Barrier) {
         let mut first = Some(first);
-        while let Some(work) = inbox.take() {
+        loop {
+            let work = match inbox.take(self.held.until()) {
+                Taken::Work(work) => Some(work),
+                Taken::Late => None,
+                Taken::Closed => return,
+            };
             // A panic is a bug in a table's function. What it was to compute stays dirty and is tried again with the
             // next commit; everything else goes on.
-            if catch_unwind(AssertUnwindSafe(|| self.commit(work))).is_err() {
+            if work.is_some_and(|work| catch_unwind(AssertUnwindSafe(|| self.commit(work))).is_err()) {
                 tracing::error!("a change could not be computed; it is tried again with the next one");
             }
-            if let Some(first) = first.take() {
-                first.pass();
+            if let Some(effects) = self.held.release() {
+                self.publish(effects);
+                first.take().into_iter().for_each(Barrier::pass);
             }
         }
     }
 
-    /// Commits one piece of work and publishes what follows.
-    pub fn commit(&mut self, work: Work) {
-        let Work { changes, since, endpoints } = work;
+    /// Commits one piece of work; what follows is published as soon as nothing waits.
+    fn commit(&mut self, work: Work) {
+        let Work { mut changes, answers, since, endpoints } = work;
         let start = Instant::now();
-        let Sinks { publisher, board, accounts, desired, objects, metrics } = self.sinks.clone();
-        metrics.committing(start.duration_since(since), endpoints);
+        self.sinks.metrics.committing(start.duration_since(since), endpoints);
+        let mut unreadable = BTreeMap::new();
+        for (id, answer) in &answers {
+            let (object, why) = match answer.clone() {
+                Answer::Found(object) => (Some(object), None),
+                Answer::Absent => (None, None),
+                Answer::Unreadable(why) => (None, Some(why)),
+            };
+            changes.insert(id.clone(), object);
+            unreadable.insert(id.clone(), why);
+        }
         self.count(&changes);
-        let effects = self.graph.commit(changes.clone());
-        let owned = |resource: Arc<Resource>| Arc::unwrap_or_clone(resource);
-        let resources: Vec<_> = effects.resources().map(|(key, resource)| (key.clone(), resource.map(owned))).collect();
-        accounts.change(effects.accounts().map(|(account, gateways)| (account.clone(), gateways)));
-        desired.change(effects.infrastructures().map(|(gateway, wanted)| (gateway.clone(), wanted)));
-        let count = resources.len();
-        let generation = publisher.publish(resources);
-        let verdicts = effects.statuses().map(|(object, status)| (object.clone(), status)).collect();
+        let effects = self.graph.commit_with(changes.clone(), unreadable);
+        let mut resources: BTreeMap<_, _> =
+            effects.resources().map(|(key, resource)| (key.clone(), resource)).collect();
+        let wanted = effects.wanted().map(|(object, is_wanted)| {
+            let (kind, key) = (object.kind.clone(), object.key.clone());
+            (ObjectId { kind, namespace: key.namespace, name: key.name }, is_wanted)
+        });
+        self.held.note(wanted, &answers);
+        if endpoints && self.held.until().is_some() {
+            self.sinks.publisher.publish(owned(self.held.ahead(std::mem::take(&mut resources))));
+        }
+        let held = &mut self.held.effects;
+        held.accounts.extend(effects.accounts().map(|(account, gateways)| (account.clone(), gateways)));
+        let infrastructures = effects.infrastructures().map(|(gateway, wanted)| (gateway.clone(), wanted));
+        held.infrastructures.extend(infrastructures);
+        held.statuses.extend(effects.statuses().map(|(object, status)| (object.clone(), status)));
+        held.resources.append(&mut resources);
+        held.changes.append(&mut changes);
+        self.sinks.metrics.committed(start.elapsed());
+    }
+
+    fn publish(&self, effects: Effects) {
+        let Effects { resources, statuses, accounts, infrastructures, changes } = effects;
+        let Sinks { publisher, board, objects, metrics, .. } = &self.sinks;
+        let (start, count) = (Instant::now(), resources.len());
+        self.sinks.accounts.change(accounts.into_iter());
+        self.sinks.desired.change(infrastructures.into_iter());
+        let generation = publisher.publish(owned(resources));
+        let verdicts = statuses.into_iter().collect();
         metrics.services(board.decide(verdicts, || objects.change(&changes, Kind::Service)));
-        metrics.committed(start.elapsed());
-        tracing::debug!(generation, resources = count, took = ?start.elapsed(), "committed");
+        tracing::debug!(generation, resources = count, took = ?start.elapsed(), "published");
     }
 
     fn count(&self, changes: &Changes) {
@@ -89,4 +130,8 @@ impl Pipeline {
         }
         self.sinks.metrics.validated(changes.values().flatten().count());
     }
+}
+
+fn owned(resources: BTreeMap<ResourceKey, Option<Arc<Resource>>>) -> Vec<(ResourceKey, Option<Resource>)> {
+    resources.into_iter().map(|(key, resource)| (key, resource.map(Arc::unwrap_or_clone))).collect()
 }

@@ -17,6 +17,20 @@ use std::{
 /// New states of objects: none is deleted.
 pub type Changes = BTreeMap<ObjectId, Option<Object>>;
 
+/// What came of an object that was asked for by name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is this.
+    Found(Object),
+    /// There is none.
+    Absent,
+    /// It can't be read: why.
+    Unreadable(String),
+}
+
+/// What came of objects that were asked for by name.
+pub type Answers = BTreeMap<ObjectId, Answer>;
+
 /// What a source has found since it last said something.
 #[derive(Debug, Default, PartialEq)]
 pub struct Update {
@@ -41,6 +55,7 @@ struct Pending {
     /// EndpointSlices stand apart, for they never wait behind configuration.
     endpoints: Changes,
     config: Changes,
+    answers: Answers,
     /// When the oldest change that waits has come.
     since: Option<Instant>,
     /// Everything has been read once.
@@ -55,10 +70,23 @@ struct Pending {
 pub struct Work {
     /// The changes.
     pub changes: Changes,
+    /// What came of objects that were asked for by name.
+    pub answers: Answers,
     /// When the oldest of them came.
     pub since: Instant,
     /// Whether they are endpoints only.
     pub endpoints: bool,
+}
+
+/// What [`Inbox::take`] gives.
+#[derive(Debug)]
+pub enum Taken {
+    /// Something to do.
+    Work(Work),
+    /// Nothing has come for as long as was to be waited.
+    Late,
+    /// Nothing will come any more.
+    Closed,
 }
 
 /// How many changes of configuration are committed at once, so that endpoints get their turn in between.
@@ -87,6 +115,15 @@ impl Inbox {
         self.0.arrived.notify_one();
     }
 
+    /// Puts in what came of an object that was asked for by name.
+    pub fn answer(&self, id: ObjectId, answer: Answer) {
+        let mut pending = self.pending();
+        pending.answers.insert(id, answer);
+        pending.since.get_or_insert_with(Instant::now);
+        drop(pending);
+        self.0.arrived.notify_one();
+    }
+
     /// Says that every source has read everything once. Until then nothing is taken.
     pub fn synced(&self) {
         self.pending().synced = true;
@@ -99,21 +136,26 @@ impl Inbox {
         self.0.arrived.notify_one();
     }
 
-    /// Waits for work: the first time everything at once, then endpoints before configuration. None after
-    /// [`Inbox::close`]. While one piece of work is done the next gathers: that is how bursts coalesce, without
-    /// making a single change wait.
-    pub fn take(&self) -> Option<Work> {
+    /// Waits for work: the first time everything at once, then endpoints before configuration; at most until then.
+    /// While one piece of work is done the next gathers: that is how bursts coalesce, without making a single change
+    /// wait.
+    pub fn take(&self, until: Option<Instant>) -> Taken {
         let mut pending = self.pending();
         loop {
             if pending.closed {
-                return None;
+                return Taken::Closed;
             }
             if pending.synced
                 && let Some(work) = pending.next()
             {
-                return Some(work);
+                return Taken::Work(work);
             }
-            pending = self.0.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            pending = match left {
+                Some(left) if left.is_zero() => return Taken::Late,
+                Some(left) => self.0.arrived.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.0.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
@@ -129,11 +171,15 @@ impl Pending {
             self.started = true;
             let mut changes = std::mem::take(&mut self.config);
             changes.append(&mut self.endpoints);
+            let answers = std::mem::take(&mut self.answers);
             // Also an empty first piece is work: it lets clients in.
-            return Some(Work { changes, since: self.since.take().unwrap_or_else(Instant::now), endpoints: false });
+            let since = self.since.take().unwrap_or_else(Instant::now);
+            return Some(Work { changes, answers, since, endpoints: false });
         }
         let since = self.since?;
-        let endpoints = !self.endpoints.is_empty();
+        // Answers are few, and something waits for them.
+        let answers = std::mem::take(&mut self.answers);
+        let endpoints = !self.endpoints.is_empty() && answers.is_empty();
         let changes = if endpoints {
             std::mem::take(&mut self.endpoints)
         } else if self.config.len() <= MOST {
@@ -146,7 +192,7 @@ impl Pending {
         if self.config.is_empty() && self.endpoints.is_empty() {
             self.since = None;
         }
-        Some(Work { changes, since, endpoints })
+        Some(Work { changes, answers, since, endpoints })
     }
 }
 
@@ -158,8 +204,9 @@ mod tests {
         ObjectId { kind: kind.into(), namespace: "n".into(), name: name.into() }
     }
 
-    fn names(work: Option<Work>) -> Vec<String> {
-        work.map(|work| work.changes.keys().map(ObjectId::to_string).collect()).unwrap_or_default()
+    fn names(taken: Taken) -> Vec<String> {
+        let Taken::Work(work) = taken else { return Vec::new() };
+        work.changes.keys().map(ObjectId::to_string).collect()
     }
 
     #[test]
@@ -167,31 +214,44 @@ mod tests {
         let inbox = Inbox::default();
         inbox.put([(id("HTTPRoute", "a"), None), (id("EndpointSlice", "b"), None)].into());
         inbox.synced();
-        assert_eq!(names(inbox.take()), ["EndpointSlice n/b", "HTTPRoute n/a"]);
+        assert_eq!(names(inbox.take(None)), ["EndpointSlice n/b", "HTTPRoute n/a"]);
         inbox.put([(id("HTTPRoute", "a"), None)].into());
         inbox.put([(id("EndpointSlice", "b"), None)].into());
-        assert_eq!(names(inbox.take()), ["EndpointSlice n/b"]);
-        assert_eq!(names(inbox.take()), ["HTTPRoute n/a"]);
+        assert_eq!(names(inbox.take(None)), ["EndpointSlice n/b"]);
+        assert_eq!(names(inbox.take(None)), ["HTTPRoute n/a"]);
         inbox.close();
-        assert!(inbox.take().is_none());
+        assert!(matches!(inbox.take(None), Taken::Closed));
     }
 
     #[test]
     fn endpoints_do_not_end_before_the_configuration_that_leads_to_them() {
         let inbox = Inbox::default();
         inbox.synced();
-        assert!(names(inbox.take()).is_empty());
+        assert!(names(inbox.take(None)).is_empty());
         inbox.put([(id("HTTPRoute", "a"), None), (id("EndpointSlice", "b"), None)].into());
-        assert_eq!(names(inbox.take()), ["EndpointSlice n/b", "HTTPRoute n/a"]);
+        assert_eq!(names(inbox.take(None)), ["EndpointSlice n/b", "HTTPRoute n/a"]);
+    }
+
+    #[test]
+    fn answers_wait_for_nothing() {
+        let inbox = Inbox::default();
+        inbox.synced();
+        assert!(names(inbox.take(None)).is_empty());
+        assert!(matches!(inbox.take(Some(Instant::now())), Taken::Late));
+        inbox.put([(id("EndpointSlice", "b"), None)].into());
+        inbox.answer(id("Secret", "s"), Answer::Absent);
+        let Taken::Work(work) = inbox.take(None) else { panic!("there is work") };
+        assert_eq!(work.answers, Answers::from([(id("Secret", "s"), Answer::Absent)]));
+        assert_eq!(names(inbox.take(None)), ["EndpointSlice n/b"]);
     }
 
     #[test]
     fn a_flood_is_taken_in_pieces() {
         let inbox = Inbox::default();
         inbox.synced();
-        assert!(names(inbox.take()).is_empty());
+        assert!(names(inbox.take(None)).is_empty());
         inbox.put((0..MOST + 1).map(|number| (id("Service", &format!("{number:05}")), None)).collect());
-        assert_eq!(names(inbox.take()).len(), MOST);
-        assert_eq!(names(inbox.take()), ["Service n/02000"]);
+        assert_eq!(names(inbox.take(None)).len(), MOST);
+        assert_eq!(names(inbox.take(None)), ["Service n/02000"]);
     }
 }

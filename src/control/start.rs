@@ -4,6 +4,7 @@ use crate::{
     Accounts, Board, Metrics, Objects, Pipeline, Sinks, admin,
     cluster::Cluster,
     deploy::Desired,
+    held::Wanted,
     scopes::Scopes,
     serve,
     source::{self, Inbox, Watch, cluster::Onlookers},
@@ -154,8 +155,9 @@ impl Control {
             desired: Desired::default(),
             objects: Objects::default(),
             metrics: ours.clone(),
+            wanted: matches!(source, Source::Cluster { .. }).then(Wanted::default),
         };
-        let Sinks { board, accounts, desired, objects, .. } = sinks.clone();
+        let Sinks { board, accounts, desired, objects, wanted, .. } = sinks.clone();
         let inbox = Inbox::default();
         let first = readiness.barrier("configuration");
         let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
@@ -164,7 +166,8 @@ impl Control {
         let watch = match source {
             Source::Files { paths, follow } => source::watch(paths, follow, inbox.clone(), tell).map(Some),
             Source::Cluster { cluster, onlookers } => {
-                source::cluster::watch(&cluster, inbox.clone(), tell, onlookers, tasks);
+                let wanted = wanted.unwrap_or_default().subscribe();
+                source::cluster::watch(&cluster, inbox.clone(), tell, onlookers, wanted, tasks);
                 Ok(None)
             }
         };

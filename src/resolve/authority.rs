@@ -1,6 +1,6 @@
 //! Certificate authorities in ConfigMaps: read, and checked to be what both data planes can trust.
 
-use crate::{Inputs, certificate::pem_error};
+use crate::{Inputs, certificate::pem_error, wanted::Unreadable};
 use api::ConfigMap;
 use engine::{Engine, Table};
 use model::ObjectKey;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(crate) struct Authorities {
     /// Certificates in PEM.
     pub(crate) usable: Table<ObjectKey, Arc<[u8]>>,
-    /// For every ConfigMap what is wrong with it as a set of authorities. Apart, so that a new content reaches nothing
+    /// For every ConfigMap that is known what is wrong with it as a set of authorities. Apart, so that a new content reaches nothing
     /// but itself.
     pub(crate) verdicts: Table<ObjectKey, Option<String>>,
 }
@@ -25,17 +25,18 @@ const KEY: &str = "ca.crt";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs) -> Authorities {
+pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, unreadable: &Unreadable) -> Authorities {
     let read = engine.derive("config maps read", &inputs.config_maps, |_, key, rows| {
         rows.iter().map(|map| (key.clone(), read(map))).collect()
+    });
+    let verdicts = engine.derive("authority verdicts", &read, |_, key, rows| {
+        rows.iter().map(|read| (key.clone(), read.as_ref().as_ref().err().cloned())).collect()
     });
     Authorities {
         usable: engine.derive("authorities", &read, |_, key, rows| {
             rows.iter().filter_map(|read| read.as_ref().as_ref().ok()).map(|pem| (key.clone(), pem.clone())).collect()
         }),
-        verdicts: engine.derive("authority verdicts", &read, |_, key, rows| {
-            rows.iter().map(|read| (key.clone(), read.as_ref().as_ref().err().cloned())).collect()
-        }),
+        verdicts: engine.union("all authority verdicts", &[verdicts, unreadable.config_maps]),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     gateway::Workload,
     service::{ServiceShape, Services},
     status::Fault,
+    wanted::Wanted,
 };
 use api::{BackendTlsPolicySpec, GATEWAY_GROUP, SubjectAltNameType};
 use engine::{Engine, Table, View};
@@ -23,6 +24,8 @@ pub(crate) struct BackendTlsPolicies {
     claims: Table<Target, Claim>,
     /// The authorities that the policies name.
     pub(crate) trust: Table<TrustKey, Trust>,
+    /// The ConfigMaps that they are in.
+    pub(crate) wanted: Wanted,
 }
 
 /// A Service and the name of one of its ports; none is all of it.
@@ -73,7 +76,11 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, authorities: &Author
     let trust = engine.derive("backend authorities", &read, move |view, key, rows| {
         rows.iter().filter_map(|policy| trust(view, key, policy, usable)).collect()
     });
-    BackendTlsPolicies { read, judged, claims, trust }
+    let wanted = engine.derive("objects wanted by backend TLS policies", &read, |_, _, rows| {
+        let maps = rows.iter().flat_map(|policy| policy.authorities.iter().flatten());
+        maps.map(|map| (ObjectRef::new("ConfigMap", map.clone()), ())).collect()
+    });
+    BackendTlsPolicies { read, judged, claims, trust, wanted }
 }
 
 impl BackendTlsPolicies {

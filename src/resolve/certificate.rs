@@ -1,6 +1,6 @@
 //! Certificates in Secrets: read, and checked to be what both data planes can present.
 
-use crate::Inputs;
+use crate::{Inputs, wanted::Unreadable};
 use api::Secret;
 use engine::{Engine, Table};
 use model::{CertificateKey, KeyPair, ObjectKey};
@@ -16,22 +16,23 @@ use rustls::{
 pub(crate) struct Certificates {
     /// What can be presented.
     pub(crate) usable: Table<CertificateKey, KeyPair>,
-    /// For every Secret what is wrong with it as a certificate. Apart, so that a renewal reaches no listener.
+    /// For every Secret that is known what is wrong with it as a certificate. Apart, so that a renewal reaches no listener.
     pub(crate) verdicts: Table<ObjectKey, Option<String>>,
 }
 
-pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs) -> Certificates {
+pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, unreadable: &Unreadable) -> Certificates {
     let read = engine.derive("secrets read", &inputs.secrets, |_, key, rows| {
         rows.iter().map(|secret| (key.clone(), read(secret))).collect()
+    });
+    let verdicts = engine.derive("certificate verdicts", &read, |_, key, rows| {
+        rows.iter().map(|read| (key.clone(), read.as_ref().as_ref().err().cloned())).collect()
     });
     Certificates {
         usable: engine.derive("certificates", &read, |_, key, rows| {
             let usable = rows.iter().filter_map(|read| read.as_ref().as_ref().ok());
             usable.map(|pair| (CertificateKey(key.clone()), pair.clone())).collect()
         }),
-        verdicts: engine.derive("certificate verdicts", &read, |_, key, rows| {
-            rows.iter().map(|read| (key.clone(), read.as_ref().as_ref().err().cloned())).collect()
-        }),
+        verdicts: engine.union("all certificate verdicts", &[verdicts, unreadable.secrets]),
     }
 }
 

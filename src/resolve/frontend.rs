@@ -5,10 +5,10 @@ use crate::{
     certificate::Certificates,
     gateway::{GatewayShape, Gateways},
     grant::{Grants, Referent, Referrer, permits},
-    listener::certificate,
+    listener::{self, certificate},
     status::Fault,
 };
-use api::{FrontendValidationMode, GatewayTlsConfig, ObjectReference, TlsConfig};
+use api::{FrontendValidationMode, GatewayTlsConfig, ObjectReference, SecretObjectReference, TlsConfig};
 use engine::{Engine, Table, View};
 use model::{CertificateKey, Clients, ObjectKey, Trust, TrustKey};
 use std::{collections::BTreeMap, sync::Arc};
@@ -68,6 +68,11 @@ impl Validation {
         let configs = frontend.per_port.iter().map(|own| &own.tls).chain([&frontend.default]);
         let mut modes = configs.filter_map(|config| config.validation.as_ref()).map(|validation| validation.mode);
         modes.any(|mode| mode == FrontendValidationMode::AllowInsecureFallback)
+    }
+
+    /// The authorities that it names.
+    pub(crate) fn references(&self) -> &[ObjectReference] {
+        &self.references
     }
 
     fn trust(&self, gateway: &ObjectKey) -> TrustKey {
@@ -133,12 +138,37 @@ pub(crate) fn declare(
     }
 }
 
+/// The Secret of the certificate that backends are shown, if the Gateway may use it.
+pub(crate) fn shown(
+    view: &View,
+    gateway: &ObjectKey,
+    reference: &SecretObjectReference,
+    grants: Grants,
+) -> Result<ObjectKey, (&'static str, String)> {
+    listener::target(view, (Referrer::Gateway, gateway), reference, grants)
+}
+
 /// The ConfigMap behind a reference, or why there is none.
 fn authority(
     view: &View,
     gateway: &ObjectKey,
     reference: &ObjectReference,
     authorities: &Authorities,
+    grants: Grants,
+) -> Result<ObjectKey, (&'static str, String)> {
+    let target = target(view, gateway, reference, grants)?;
+    match view.get(&authorities.verdicts, &target).as_deref() {
+        None => Err(("InvalidCACertificateRef", format!("ConfigMap {target} does not exist"))),
+        Some(Some(why)) => Err(("InvalidCACertificateRef", format!("ConfigMap {target} {why}"))),
+        Some(None) => Ok(target),
+    }
+}
+
+/// The ConfigMap that a reference names, if it may.
+pub(crate) fn target(
+    view: &View,
+    gateway: &ObjectKey,
+    reference: &ObjectReference,
     grants: Grants,
 ) -> Result<ObjectKey, (&'static str, String)> {
     if (&*reference.group, &*reference.kind) != ("", "ConfigMap") {
@@ -154,9 +184,5 @@ fn authority(
             format!("no ReferenceGrant in namespace {to} lets Gateways of namespace {from} use ConfigMap {target}");
         return Err(("RefNotPermitted", why));
     }
-    match view.get(&authorities.verdicts, &target).as_deref() {
-        None => Err(("InvalidCACertificateRef", format!("ConfigMap {target} does not exist"))),
-        Some(Some(why)) => Err(("InvalidCACertificateRef", format!("ConfigMap {target} {why}"))),
-        Some(None) => Ok(target),
-    }
+    Ok(target)
 }

@@ -3,7 +3,7 @@
 use crate::authentication::{FetchedKeys, KeySource};
 use api::{Kind, Object};
 use engine::{Batch, Engine, Input};
-use model::ObjectKey;
+use model::{ObjectKey, ObjectRef};
 
 /// The tables of Kubernetes objects, written from outside. Keys are those of the objects.
 #[derive(Clone, Copy)]
@@ -26,6 +26,8 @@ pub struct Inputs {
     pub backend_tls_policies: Input<ObjectKey, api::BackendTlsPolicy>,
     pub authorization_policies: Input<ObjectKey, api::AuthorizationPolicy>,
     pub request_authentications: Input<ObjectKey, api::RequestAuthentication>,
+    /// Objects that are referred to and can't be read, with why; no objects of Kubernetes.
+    pub unreadable: Input<ObjectRef, String>,
     /// What fetching the keys of issuers has come to; no object of Kubernetes.
     pub fetched_keys: Input<KeySource, FetchedKeys>,
 }
@@ -50,6 +52,7 @@ impl Inputs {
             backend_tls_policies: engine.input("BackendTLSPolicy"),
             authorization_policies: engine.input("AuthorizationPolicy"),
             request_authentications: engine.input("RequestAuthentication"),
+            unreadable: engine.input("unreadable objects"),
             fetched_keys: engine.input("fetched keys"),
         }
     }

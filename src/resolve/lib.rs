@@ -14,6 +14,7 @@
 //!                                                         +-> clusters of gateways
 //! stream routes -> heads, references resolved --> streams (the oldest route of each listener and host)
 //! services --> clusters --> endpoints (endpoint slices)
+//! gateways' shapes, grants, backend TLS policies --> objects wanted
 //! authorization policies --> policies, parsed --> policies of gateways
 //! request authentications, fetched keys --> authentications of gateways
 //! ```
@@ -52,6 +53,7 @@ mod settings;
 mod status;
 mod stream;
 mod virtual_host;
+mod wanted;
 
 pub use authentication::{FetchedKeys, KeySource};
 pub use feature::SUPPORTED_FEATURES;
@@ -108,6 +110,9 @@ pub struct Tables {
     pub gateway_accounts: Table<Account, ObjectKey>,
     /// What is to be made in the cluster for Gateways whose proxies are ours to run.
     pub infrastructures: Table<ObjectKey, Infrastructure>,
+    /// The Secrets and ConfigMaps that somebody refers to who may; any number of rows. Which of them can't be read goes
+    /// into `inputs.unreadable`.
+    pub wanted: Table<ObjectRef, ()>,
 }
 
 /// Declares all tables.
@@ -115,8 +120,9 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let settings = Arc::new(settings);
     let inputs = Inputs::declare(engine);
     let grants = grant::declare(engine, &inputs);
-    let certificates = certificate::declare(engine, &inputs);
-    let authorities = authority::declare(engine, &inputs);
+    let unreadable = wanted::unreadable(engine, &inputs);
+    let certificates = certificate::declare(engine, &inputs, &unreadable);
+    let authorities = authority::declare(engine, &inputs, &unreadable);
     let backend_tls = backend_tls::declare(engine, &inputs, &authorities);
     let services = service::declare(engine, &inputs, &backend_tls, &settings);
     let endpoints = endpoints::declare(engine, &inputs, &services);
@@ -162,5 +168,6 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         statuses,
         gateway_accounts: gateways.accounts,
         infrastructures: gateways.infrastructures,
+        wanted: wanted::declare(engine, &inputs, &gateways, grants, backend_tls.wanted),
     }
 }

@@ -107,20 +107,35 @@ fn resolve(
 }
 
 /// What its references come from: what a Gateway may use, a ListenerSet of the same namespace may not.
-fn referrer(listener: &ListenerShape) -> Referrer {
+pub(crate) fn referrer(listener: &ListenerShape) -> Referrer {
     if listener.set.is_some() { Referrer::ListenerSet } else { Referrer::Gateway }
 }
 
 pub(crate) fn certificate(
     view: &View,
-    (referrer, from): (Referrer, &ObjectKey),
+    from: (Referrer, &ObjectKey),
     reference: &SecretObjectReference,
     certificates: &Certificates,
     grants: Grants,
 ) -> Result<CertificateKey, (&'static str, String)> {
-    let invalid = |why: String| ("InvalidCertificateRef", why);
+    let target = target(view, from, reference, grants)?;
+    match view.get(&certificates.verdicts, &target).as_deref() {
+        None => Err(("InvalidCertificateRef", format!("Secret {target} does not exist"))),
+        Some(Some(why)) => Err(("InvalidCertificateRef", format!("Secret {target} {why}"))),
+        Some(None) => Ok(CertificateKey(target)),
+    }
+}
+
+/// The Secret that a reference names, if it may.
+pub(crate) fn target(
+    view: &View,
+    (referrer, from): (Referrer, &ObjectKey),
+    reference: &SecretObjectReference,
+    grants: Grants,
+) -> Result<ObjectKey, (&'static str, String)> {
     if (&*reference.group, &*reference.kind) != ("", "Secret") {
-        return Err(invalid(format!("wanted a Secret, saw a {} of {:?}", reference.kind, reference.group)));
+        let why = format!("wanted a Secret, saw a {} of {:?}", reference.kind, reference.group);
+        return Err(("InvalidCertificateRef", why));
     }
     let namespace = reference.namespace.as_deref().map_or_else(|| from.namespace.clone(), Arc::from);
     let target = ObjectKey::new(namespace, &*reference.name);
@@ -132,9 +147,5 @@ pub(crate) fn certificate(
             format!("no ReferenceGrant in namespace {to} lets {referrer:?}s of namespace {from} use Secret {target}"),
         ));
     }
-    match view.get(&certificates.verdicts, &target).as_deref() {
-        None => Err(invalid(format!("Secret {target} does not exist"))),
-        Some(Some(why)) => Err(invalid(format!("Secret {target} {why}"))),
-        Some(None) => Ok(CertificateKey(target)),
-    }
+    Ok(target)
 }

@@ -27,8 +27,8 @@ pub(crate) fn read(
     if (&*reference.group, &*reference.kind) != ("", "ConfigMap") {
         return Err(invalid("is not known"));
     }
-    let key = ObjectKey::new(gateway.namespace.clone(), &*reference.name);
-    let map = view.get(&inputs.config_maps, &key).ok_or_else(|| invalid("does not exist"))?;
+    let map = target(gateway, spec).and_then(|key| view.get(&inputs.config_maps, &key));
+    let map = map.ok_or_else(|| invalid("does not exist"))?;
     let mut overlays = Overlays::new();
     for (name, text) in map.data.iter().flatten() {
         let known = Overlay::ALL.into_iter().find(|overlay| overlay.key() == name);
@@ -45,4 +45,11 @@ pub(crate) fn read(
         }
     }
     Ok(overlays)
+}
+
+/// The ConfigMap that a Gateway names.
+pub(crate) fn target(gateway: &ObjectKey, spec: &api::GatewaySpec) -> Option<ObjectKey> {
+    let reference = spec.infrastructure.as_ref()?.parameters_ref.as_ref()?;
+    let is_map = (&*reference.group, &*reference.kind) == ("", "ConfigMap");
+    is_map.then(|| ObjectKey::new(gateway.namespace.clone(), &*reference.name))
 }

@@ -6,6 +6,7 @@ pub mod backend;
 pub mod bad;
 pub mod fixture;
 pub mod http;
+pub mod kube;
 pub mod load;
 pub mod objects;
 pub mod place;

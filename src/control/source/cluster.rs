@@ -7,6 +7,8 @@
 mod health;
 mod kinds;
 mod known;
+mod named;
+pub mod rights;
 
 use super::{Inbox, TellProblems};
 use crate::cluster::Cluster;
@@ -46,8 +48,16 @@ pub trait Onlook: Send + Sync + 'static {
 /// Whoever wants to see what the watches see.
 pub type Onlookers = Vec<Arc<dyn Onlook>>;
 
-/// Watches every kind until the group drains. The inbox is synced when all kinds that there are were read once.
-pub fn watch(cluster: &Cluster, inbox: Inbox, tell: TellProblems, onlookers: Onlookers, tasks: &Tasks) {
+/// Watches every kind until the group drains, and by name what is wanted. The inbox is synced when all kinds that there
+/// are were read once.
+pub fn watch(
+    cluster: &Cluster,
+    inbox: Inbox,
+    tell: TellProblems,
+    onlookers: Onlookers,
+    wanted: watch::Receiver<Arc<BTreeSet<ObjectId>>>,
+    tasks: &Tasks,
+) {
     let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| !is_by_name(*kind)).collect();
     let shared = Arc::new(Shared {
         cluster: cluster.clone(),
@@ -64,6 +74,11 @@ pub fn watch(cluster: &Cluster, inbox: Inbox, tell: TellProblems, onlookers: Onl
         presences.insert(kind, sender);
         let follower = Follower { kind, known: Known::new(kind), shared: shared.clone() };
         tasks.spawn(format!("watch {}", kind.as_str()), |drain| follower.follow(receiver, drain));
+    }
+    let (by_name, references, group) = (shared.clone(), wanted.clone(), tasks.clone());
+    tasks.spawn("watch wanted", |drain| named::follow(by_name, references, group, drain));
+    if cluster.bind_secret_reader {
+        tasks.spawn("bind rights", |drain| rights::follow(cluster.clone(), wanted, drain));
     }
     let (client, health) = (cluster.client.clone(), shared.clone());
     tasks.spawn("watch kinds", |drain| kinds::follow(client.clone(), presences, drain));

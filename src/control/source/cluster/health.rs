@@ -83,7 +83,8 @@ impl Health {
     }
 }
 
-fn is_forbidden(error: &watcher::Error) -> bool {
+/// Whether we have no right to what was asked for.
+pub fn is_forbidden(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 403,
@@ -93,16 +94,30 @@ fn is_forbidden(error: &watcher::Error) -> bool {
 }
 
 /// Waits between tries: twice as long each time, up to a bound, and never twice the same for two watches.
-#[derive(Default)]
 pub struct Backoff {
+    first: Duration,
+    longest: Duration,
     failures: u32,
+}
+
+impl Backoff {
+    /// With that first wait and that longest one.
+    pub fn new((first, longest): (Duration, Duration)) -> Self {
+        Self { first, longest, failures: 0 }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new((FIRST_WAIT, LONGEST_WAIT))
+    }
 }
 
 impl Iterator for Backoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(8)).min(LONGEST_WAIT);
+        let wait = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures += 1;
         Some(wait.mul_f64(rand::random_range(0.5..1.0)))
     }

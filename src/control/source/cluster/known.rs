@@ -88,6 +88,11 @@ impl Known {
         self.done()
     }
 
+    /// Whether there is no object that is of use.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
     /// All problems, if they changed since they were last asked for.
     pub fn problems(&mut self) -> Option<Vec<Problem>> {
         let changed = std::mem::take(&mut self.problems_changed);

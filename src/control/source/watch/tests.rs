@@ -7,7 +7,7 @@ fn namespace(name: &str) -> String {
 
 /// The next piece of work, as `name` and `-name`.
 fn next(inbox: &Inbox) -> Vec<String> {
-    let work = inbox.take().unwrap();
+    let crate::source::Taken::Work(work) = inbox.take(None) else { panic!("there is work") };
     let named = |(id, object): (&api::ObjectId, &Option<api::Object>)| match object {
         Some(_) => id.name.to_string(),
         None => format!("-{}", id.name),
