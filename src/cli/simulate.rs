@@ -17,8 +17,8 @@ use std::{
 
 /// Says what happens to many requests, and whether that is what was expected.
 ///
-/// REQUESTS is a list: {method, url, headers, body, from, fromIp, toIp, sni, gateway, raw, name, expect: {status, backend,
-/// outcome, route, policy}}; only `url` is needed. Of a request that is forwarded the status is taken to be 200.
+/// REQUESTS is a list: {method, url, headers, grpc, body, from, fromIp, toIp, sni, gateway, raw, name, expect: {status,
+/// grpcStatus, backend, outcome, route, policy}}; only `url` is needed. Of a request that is forwarded the status is taken to be 200.
 #[derive(Args)]
 #[command(after_help = "Exit codes: 0 all as expected; 1 something is not; 2 the command line or a path is wrong.")]
 pub struct Simulate {
@@ -45,9 +45,11 @@ struct Entry {
 
 /// What is expected; what isn't said is not looked at.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct Expect {
     status: Option<u16>,
+    /// Of a call of gRPC; one that is forwarded is taken to have 0.
+    grpc_status: Option<u16>,
     /// `<namespace>/<service>:<port>`, or the back of its front: `<namespace>/<service>`, `<service>`. Empty is none.
     backend: Option<String>,
     outcome: Option<String>,
@@ -124,6 +126,15 @@ impl Expect {
             let seen = if verdict.outcome == Outcome::Forwarded { 200 } else { verdict.status.unwrap_or_default() };
             want("status", &wanted.to_string(), &seen.to_string(), seen == wanted);
         }
+        if let Some(wanted) = self.grpc_status {
+            let seen = verdict.grpc_status.or((verdict.outcome == Outcome::Forwarded).then_some(0));
+            want(
+                "grpcStatus",
+                &wanted.to_string(),
+                &seen.map_or("none".into(), |seen| seen.to_string()),
+                seen == Some(wanted),
+            );
+        }
         if let Some(wanted) = &self.backend {
             let drawn = verdict.backends.iter().filter(|one| one.weight > 0 && verdict.outcome == Outcome::Forwarded);
             let names: Vec<&str> = drawn.map(|one| one.name.as_str()).collect();
@@ -168,7 +179,7 @@ fn table(rows: &[Row]) -> String {
             if row.unexpected.is_empty() { "ok".into() } else { "FAILED".into() },
             row.name.clone(),
             outcome.as_str().unwrap_or_default().to_owned(),
-            verdict.status.map_or("-".into(), |status| status.to_string()),
+            verdict.status_text().unwrap_or_else(|| "-".into()),
             verdict.route.as_ref().map_or("-".into(), |route| format!("{} rule {}", route.object, route.rule)),
             match &row.unexpected[..] {
                 [] => verdict.why.clone(),

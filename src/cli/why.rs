@@ -24,6 +24,9 @@ pub struct Why {
     /// A header of the request; may be given several times.
     #[arg(long, value_name = "NAME:VALUE", value_parser = header)]
     header: Vec<(String, String)>,
+    /// It is a call of gRPC: POST with `content-type: application/grpc`.
+    #[arg(long)]
+    grpc: bool,
     /// The client's identity.
     #[arg(long, value_name = "NAMESPACE/SERVICE_ACCOUNT")]
     from: Option<String>,
@@ -58,6 +61,7 @@ impl Why {
             method: Some(self.method),
             url: self.url,
             headers: Headers::List(self.header),
+            grpc: self.grpc,
             from: self.from,
             from_ip: self.from_ip,
             to_ip: self.to_ip,
@@ -126,7 +130,7 @@ fn text(request: &Request, verdict: &Verdict, paint: Paint) -> String {
             line("", &format!("{name}: {value}"));
         }
     }
-    let status = verdict.status.map(|status| format!("{status} ")).unwrap_or_default();
+    let status = verdict.status_text().map(|status| format!("{status} ")).unwrap_or_default();
     // Writing to a String can't fail.
     let (word, colour) = if verdict.outcome.is_served() { ("yes", 32) } else { ("no", 31) };
     let _ = writeln!(text, "{}: {status}{}", paint.bold(colour, word), verdict.why);

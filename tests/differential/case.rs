@@ -88,6 +88,9 @@ pub struct Request {
     pub name: String,
     #[serde(default)]
     protocol: Protocol,
+    /// A call of gRPC: POST over HTTP/2 with the headers of one, the body as a message.
+    #[serde(default)]
+    grpc: bool,
     #[serde(default = "get")]
     method: String,
     #[serde(default = "slash")]
@@ -190,13 +193,18 @@ impl Case {
 impl Request {
     /// The request on the wire.
     pub fn call(&self, place: &Place) -> Call {
+        let of_call = self.grpc.then_some([("content-type", "application/grpc"), ("te", "trailers")]);
+        let of_call = of_call.into_iter().flatten().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        // Bytes are characters below 256: see `http::latin1`.
+        let length = u32::try_from(self.body.chars().count()).unwrap_or_default().to_be_bytes();
+        let frame: String = [0].into_iter().chain(length).filter(|_| self.grpc).map(char::from).collect();
         Call {
-            protocol: self.protocol,
-            method: self.method.clone(),
+            protocol: if self.grpc { Protocol::Http2 } else { self.protocol },
+            method: if self.grpc { "POST".to_owned() } else { self.method.clone() },
             path: self.path.clone(),
             host: self.host.clone(),
-            headers: self.headers.iter().cloned().chain(self.mark()).collect(),
-            body: self.body.clone(),
+            headers: of_call.chain(self.headers.iter().cloned()).chain(self.mark()).collect(),
+            body: frame + &self.body,
             raw: self.raw.clone(),
             sni: self.sni.clone(),
             certificate: None,

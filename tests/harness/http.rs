@@ -98,6 +98,9 @@ impl Call {
     }
 }
 
+/// A line among the headers of an answer to a call of gRPC that ends with its head: it has neither messages nor trailers.
+pub const END: &str = ":end";
+
 /// One answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -273,6 +276,9 @@ async fn http2(stream: Box<dyn Stream>, call: &Call) -> Result<Answer> {
         body.send_data(Bytes::from(latin1(&call.body)), true)?;
     }
     let (head, mut body) = response.await.context("HTTP/2 answer")?.into_parts();
+    let is_call = head.headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
+    // What is no header has a colon before it.
+    let end = (is_call && body.is_end_stream()).then(|| (END.to_owned(), "head".to_owned()));
     let mut whole = Vec::new();
     while let Some(data) = body.data().await {
         let data = data.context("HTTP/2 body")?;
@@ -282,7 +288,7 @@ async fn http2(stream: Box<dyn Stream>, call: &Call) -> Result<Answer> {
     let trailers = body.trailers().await.context("HTTP/2 trailers")?.unwrap_or_default();
     driver.abort();
     // A gRPC message without its frame.
-    if head.headers.get("content-type").is_some_and(|kind| kind == "application/grpc") && whole.len() >= 5 {
+    if is_call && whole.len() >= 5 {
         whole.drain(..5);
     }
     let pair = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -290,7 +296,7 @@ async fn http2(stream: Box<dyn Stream>, call: &Call) -> Result<Answer> {
     };
     Ok(Answer {
         status: head.status.as_u16(),
-        headers: head.headers.iter().chain(&trailers).map(pair).collect(),
+        headers: head.headers.iter().chain(&trailers).map(pair).chain(end).collect(),
         body: whole,
     })
 }

@@ -9,12 +9,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Request {
-    /// GET if there is none.
+    /// GET if there is none, POST for a call of gRPC.
     pub method: Option<String>,
     /// `http://host[:port]/path?query`, passed on as it is written.
     pub url: String,
     /// In order; a name may come twice.
     pub headers: Headers,
+    /// It is a call of gRPC: it says so in `content-type`.
+    pub grpc: bool,
     /// The body.
     pub body: String,
     /// The client's identity, `<namespace>/<service account>`.
@@ -91,7 +93,7 @@ impl<'a> Url<'a> {
 impl Request {
     /// The method.
     pub fn method(&self) -> &str {
-        self.method.as_deref().unwrap_or("GET")
+        self.method.as_deref().unwrap_or(if self.grpc { "POST" } else { "GET" })
     }
 
     /// As the data path gets it.
@@ -129,6 +131,9 @@ impl Request {
         let has = |wanted: &str| lines.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
         if !has("host") {
             text += &format!("host: {}\r\n", url.authority);
+        }
+        if self.grpc && !has("content-type") {
+            text += "content-type: application/grpc\r\nte: trailers\r\n";
         }
         for (name, value) in &lines {
             ensure!(

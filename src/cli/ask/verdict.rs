@@ -1,6 +1,6 @@
 //! What became of a request, in the words of the objects.
 
-use super::Request;
+use super::{Request, grpc};
 use crate::{
     condition::{State, judge},
     offline::{World, id},
@@ -47,6 +47,9 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// The code; none where it is the backend's to say, and of connections that are closed.
     pub status: Option<u16>,
+    /// The status of a call of gRPC that the proxy itself answers: then the code is 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u16>,
     /// In a sentence.
     pub why: String,
     /// What goes beyond: what was nearest, what objects say of it.
@@ -143,6 +146,11 @@ pub struct Sent {
 }
 
 impl Verdict {
+    /// The code, or the status of a call, as people read it.
+    pub fn status_text(&self) -> Option<String> {
+        self.grpc_status.map(grpc::text).or(self.status.map(|status| status.to_string()))
+    }
+
     /// What one Gateway's data path says of a request.
     pub fn new(
         world: &World,
@@ -163,6 +171,7 @@ impl Verdict {
         Self {
             outcome: Outcome::Closed,
             status: None,
+            grpc_status: None,
             why: String::new(),
             notes: Vec::new(),
             gateway,
@@ -214,6 +223,7 @@ impl Verdict {
             answer.virtual_host.as_deref().and_then(|name| name.rsplit_once('/')).map(|(_, host)| host.to_owned());
         self.route = answer.route.as_deref().and_then(|name| route(world, name));
         self.status = Some(answer.status).filter(|status| *status > 0);
+        self.grpc_status = grpc::status(&answer);
         if request.from.is_some() && !answer.sees_identity {
             self.notes
                 .push("this listener asks for no client certificate, so that the client's identity is not seen".into());
@@ -222,6 +232,7 @@ impl Verdict {
             self.sent_to(forwarded);
         }
         let is_local = answer.details != "route_not_found" && answer.details != "cluster_not_found";
+        let code = grpc::code(&answer);
         match &answer {
             Answer { asked, .. } if !asked.is_empty() => {
                 self.outcome = Outcome::Unknown;
@@ -235,13 +246,13 @@ impl Verdict {
                 self.policy = why.policy.as_ref().map(ToString::to_string);
                 self.clauses = why.clause.iter().map(ClauseText::new).collect();
             }
-            Answer { forwarded: Some(_), status: 200, .. } => {
+            Answer { forwarded: Some(_), .. } if code == 200 => {
                 self.outcome = Outcome::Forwarded;
                 self.status = None;
                 let shares = self.backends.iter().filter(|one| one.weight > 0).map(|one| one.name.as_str());
                 self.why = format!("goes to {}", shares.collect::<Vec<_>>().join(" or "));
             }
-            Answer { status: 300..400, .. } if is_local => {
+            Answer { .. } if (300..400).contains(&code) && is_local => {
                 self.outcome = Outcome::Redirected;
                 let location = answer.headers.iter().find(|(name, _)| name == "location");
                 self.why = location.map_or("is redirected".into(), |(_, to)| format!("is redirected to {to}"));
@@ -251,7 +262,7 @@ impl Verdict {
                 self.not_found(world, nearest);
             }
             Answer { status: 0, .. } => self.why = "the connection is closed without an answer".into(),
-            Answer { status: 500.., .. } => {
+            Answer { .. } if code >= 500 => {
                 self.outcome = Outcome::Failed;
                 self.failed(world, &answer);
             }

@@ -49,7 +49,7 @@ pub(super) async fn run(
                 match answer {
                     None => continue,
                     Some(fields) => {
-                        let local = Local::new(200).fields(&fields);
+                        let local = Local::new(200).fields(&fields).plain();
                         return Some(local::answer(x, trace, source, responder, local).await);
                     }
                 }

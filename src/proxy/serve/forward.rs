@@ -70,7 +70,7 @@ pub(super) async fn forward<'c>(
         // A body that is none is found out while it is sent.
         return match copy(source, &mut Sink::None, |_| {}).await {
             Err(CopyError::Source(error)) => fail(x, trace, source, responder, Failed::of_client(&error)).await,
-            _ => local::answer(x, trace, source, responder, Local::new(200)).await,
+            _ => local::answer(x, trace, source, responder, Local::new(200).plain()).await,
         };
     }
     let mirrors = Mirrors::draw(config, x, to);

@@ -2,7 +2,7 @@
 
 use super::{
     exchange::{End, Exchange},
-    prepare,
+    grpc, prepare,
     respond::Responder,
     trace::Trace,
 };
@@ -12,7 +12,7 @@ use crate::{
     h1::Length,
     head::Fields,
     message::{Piece, Source},
-    route::Selected,
+    route::{Selected, is_grpc},
     worker::now,
 };
 
@@ -23,12 +23,13 @@ pub(super) struct Local<'a> {
     location: Option<&'a str>,
     edits: Option<(&'a RouteTable, Selected<'a>)>,
     fields: Option<&'a Fields>,
+    plain: bool,
 }
 
 impl<'a> Local<'a> {
     /// An answer with that code, and nothing else.
     pub(super) fn new(status: u16) -> Self {
-        Self { status, body: b"", location: None, edits: None, fields: None }
+        Self { status, body: b"", location: None, edits: None, fields: None, plain: false }
     }
 
     /// With a text.
@@ -45,6 +46,12 @@ impl<'a> Local<'a> {
     /// With `location`.
     pub(super) fn location(mut self, location: &'a str) -> Self {
         self.location = Some(location);
+        self
+    }
+
+    /// As it is, also to a call of gRPC.
+    pub(super) fn plain(mut self) -> Self {
+        self.plain = true;
         self
     }
 
@@ -69,7 +76,9 @@ pub(super) async fn answer(
     responder: &mut Responder<'_>,
     local: Local<'_>,
 ) -> End {
-    trace.status = local.status;
+    let to_call = !local.plain && is_grpc(x.head.fields());
+    let (status, body) = if to_call { (200, &b""[..]) } else { (local.status, local.body) };
+    trace.status = status;
     // A body that nobody will read: what has arrived is dropped, for the rest the connection is closed.
     while let Ok(Some(_)) = source.piece() {}
     if !source.is_done() || x.link.is_leaving(x.worker) {
@@ -77,7 +86,7 @@ pub(super) async fn answer(
     }
     let reply = &mut *x.reply;
     reply.clear();
-    reply.status = local.status;
+    reply.status = status;
     if let Some(location) = local.location {
         reply.fields.append("location", location.as_bytes());
     }
@@ -85,10 +94,10 @@ pub(super) async fn answer(
         reply.fields.append(name, value);
     }
     // Codes that never have a body have no length either (RFC 9110 8.6).
-    if !matches!(local.status, 100..200 | 204 | 304) {
+    if !matches!(status, 100..200 | 204 | 304) {
         let mut digits = itoa::Buffer::new();
-        if !local.body.is_empty() {
-            reply.fields.append("content-length", digits.format(local.body.len()).as_bytes());
+        if !body.is_empty() {
+            reply.fields.append("content-length", digits.format(body.len()).as_bytes());
             if !reply.fields.contains("content-type") {
                 reply.fields.append("content-type", b"text/plain");
             }
@@ -99,18 +108,22 @@ pub(super) async fn answer(
     if let Some((table, selected)) = local.edits {
         edit_response(table, selected, None, &mut reply.fields);
     }
+    if to_call {
+        let text = if x.head.method() == "HEAD" { b"" } else { local.body };
+        grpc::answer(reply, local.status, text);
+    }
     if let Some(after) = &x.left.after {
         after.apply(&mut reply.fields);
     }
     prepare::response(reply, x.link, x.worker);
     x.alarm.set(Some(now() + std::time::Duration::from_secs(60)));
     let write = async {
-        let length = Length::Exact(local.body.len() as u64);
+        let length = Length::Exact(body.len() as u64);
         let mut sink = responder.head(x.reply, length)?;
         sink.without_trailers(length);
-        if !local.body.is_empty() {
-            sink.write(Piece::Lent(local.body)).await?;
-            trace.sent += local.body.len() as u64;
+        if !body.is_empty() {
+            sink.write(Piece::Lent(body)).await?;
+            trace.sent += body.len() as u64;
         }
         sink.end(None).await
     };

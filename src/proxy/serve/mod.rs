@@ -6,6 +6,7 @@ mod exchange;
 mod ext_authz;
 mod filters;
 mod forward;
+mod grpc;
 mod h1;
 mod h2;
 mod h2_heads;
