@@ -166,3 +166,30 @@ fn a_namespaces_labels_reach_the_routes_that_a_selector_looks_at() {
     assert_eq!(spent.get("parents"), Some(&20), "{spent:?}");
     assert_eq!(spent.get("route rules"), None, "{spent:?}");
 }
+
+/// A route of calls on the listener that all routes are on, older than they are.
+fn calls(method: &str) -> String {
+    format!(
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {{name: calls, namespace: shop, \
+         creationTimestamp: \"2026-01-01T00:00:00Z\"}}\nspec:\n  parentRefs: [{{name: gw}}]\n  hostnames: [calls.test]\n  \
+         rules: [{{matches: [{{method: {{service: a.B, method: {method}}}}}], backendRefs: [{{name: s1, port: 80}}]}}]\n"
+    )
+}
+
+#[test]
+fn routes_of_calls_cost_their_neighbours_nothing() {
+    let rival = route(3, "/").replace("h3.test", "calls.test");
+    for (edit, limit) in [(calls("New"), 12), (route(3, "/new"), 13), (rival, 40)] {
+        let [few, many] = [10, 200].map(|count| {
+            let mut pipeline = Pipeline::new(1);
+            pipeline.commit(many(count).into_iter().chain(objects(&calls("Old"))).map(put));
+            let before = pipeline.computed();
+            pipeline.commit(objects(&edit).into_iter().map(put));
+            let after = pipeline.computed();
+            let spent = after.into_iter().map(|(table, computed)| (table, computed - before[table]));
+            spent.filter(|(_, computed)| *computed > 0).collect::<BTreeMap<_, _>>()
+        });
+        assert_eq!(few, many, "{edit}");
+        assert!(many.values().sum::<u64>() <= limit, "{edit}: {many:?}");
+    }
+}

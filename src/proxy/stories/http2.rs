@@ -18,6 +18,7 @@ use proto::{
         },
     },
 };
+use std::net::SocketAddr;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -87,22 +88,7 @@ async fn a_backend_that_speaks_http2_gets_streams_of_one_connection() {
             base::tasks::Tasks::default().spawn("connection", |_| echo(stream));
         }
     });
-    let mut setup = Setup::new();
-    let mut speaks = cluster("backend", &[backend]);
-    let options = HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
-            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default())),
-        })),
-        ..Default::default()
-    };
-    let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    speaks.typed_extension_protocol_options.insert(name.into(), any(&options));
-    setup.set(TypeUrl::Cluster, "backend", &speaks);
-    let routes = vec![host("*", vec![to("/", "backend", |_| {})])];
-    setup.set(TypeUrl::Listener, "http", &listener("http", manager(routes)));
-    assert!(setup.apply().is_empty());
-    let address = setup.plane.address("http").unwrap();
-
+    let (_setup, address) = to_http2(backend);
     let client = TcpStream::connect(address).await.unwrap();
     let request = Request::post("http://a.test/").header("te", "trailers").body(()).unwrap();
     let (status, text) = ask(client, request, &[b"ping"]).await;
@@ -119,6 +105,49 @@ async fn a_backend_that_speaks_http2_gets_streams_of_one_connection() {
     assert_eq!(told.await.unwrap(), [true, true]);
     // One for each worker that was asked, at most.
     assert!(connections.load(std::sync::atomic::Ordering::SeqCst) <= 2);
+}
+
+/// Messages go both ways while neither side has ended, as calls of gRPC have it; the status comes last.
+#[tokio::test]
+async fn a_stream_flows_both_ways_at_once() {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = socket.local_addr().unwrap();
+    let tasks = base::tasks::Tasks::default();
+    tasks.spawn("backend", |_| async move { echo(socket.accept().await.unwrap().0).await });
+    let (_setup, address) = to_http2(backend);
+    let (sender, connection) = h2::client::handshake(TcpStream::connect(address).await.unwrap()).await.unwrap();
+    tasks.spawn("client", |_| async move { drop(connection.await) });
+    let request = Request::post("http://a.test/a.B/C").header("content-type", "application/grpc").body(()).unwrap();
+    let (response, mut stream) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    for text in ["one", "two", "three"] {
+        stream.send_data(Bytes::from_static(text.as_bytes()), false).unwrap();
+        assert_eq!(body.data().await.unwrap().unwrap(), text);
+        body.flow_control().release_capacity(text.len()).unwrap();
+    }
+    stream.send_data(Bytes::new(), true).unwrap();
+    assert!(body.data().await.is_none());
+    assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+}
+
+/// A proxy whose backend is spoken to in HTTP/2.
+fn to_http2(backend: SocketAddr) -> (Setup, SocketAddr) {
+    let mut setup = Setup::new();
+    let mut speaks = cluster("backend", &[backend]);
+    let options = HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default())),
+        })),
+        ..Default::default()
+    };
+    let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    speaks.typed_extension_protocol_options.insert(name.into(), any(&options));
+    setup.set(TypeUrl::Cluster, "backend", &speaks);
+    let routes = vec![host("*", vec![to("/", "backend", |_| {})])];
+    setup.set(TypeUrl::Listener, "http", &listener("http", manager(routes)));
+    assert!(setup.apply().is_empty());
+    let address = setup.plane.address("http").unwrap();
+    (setup, address)
 }
 
 /// Answers each request with its own body and a trailer.
