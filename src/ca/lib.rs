@@ -7,6 +7,7 @@
 mod authority;
 mod csr;
 mod der;
+mod kept;
 mod metrics;
 mod pem;
 mod plug_in;
@@ -28,6 +29,7 @@ mod x509;
 
 pub use authority::{Authority, AuthorityError, Name};
 pub use csr::MAX_CSR;
+pub use kept::{Kept, new_root};
 pub use roots::{RootError, Roots, Source};
 pub use service::CertificateService;
 pub use sign::{Chain, DEFAULT_TTL, MAX_TTL, SignError, sign};
@@ -53,10 +55,12 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How to run an authority.
 #[derive(Clone)]
 pub struct Options {
-    /// Where our own root and the trust bundle to hand out (`root-cert.pem`) are kept.
+    /// Where our own root and the trust bundle to hand out (`root-cert.pem`) are kept; empty: nothing is written.
     pub dir: PathBuf,
     /// A directory with somebody else's key and certificates, instead of a root of our own.
     pub plug_in: Option<PathBuf>,
+    /// A root of our own that somebody else keeps, instead of one in `dir`.
+    pub kept: Option<Kept>,
     /// The organization in the name of a root of our own; the trust domain, by habit.
     pub organization: String,
     /// The names of our serving certificate.
@@ -73,6 +77,7 @@ impl Options {
         Self {
             dir: dir.into(),
             plug_in: None,
+            kept: None,
             organization: "cluster.local".into(),
             names: names.iter().map(|name| Name::Dns((*name).into())).chain(addresses.map(Name::Ip)).collect(),
             clock: Arc::new(SystemTime::now),
@@ -108,7 +113,7 @@ pub struct Ca {
     roots: Arc<Roots>,
     serving: Arc<tls::Serving>,
     server_config: Arc<rustls::ServerConfig>,
-    published: PathBuf,
+    published: Option<PathBuf>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -116,12 +121,18 @@ pub struct Ca {
 impl Ca {
     /// Reads or makes the root, and issues the first serving certificate.
     pub fn open(options: Options, registry: &mut Registry) -> Result<Self, OpenError> {
-        let Options { dir, plug_in, organization, names, clock } = options;
+        let Options { dir, plug_in, kept, organization, names, clock } = options;
         let now = clock();
-        let published = dir.join("root-cert.pem");
-        std::fs::create_dir_all(&dir)
-            .map_err(|error| OpenError::Roots(RootError::File { path: dir.clone(), error }))?;
-        let source = plug_in.map_or(Source::SelfSigned(dir), Source::PlugIn);
+        let published = (!dir.as_os_str().is_empty()).then(|| dir.join("root-cert.pem"));
+        if published.is_some() {
+            std::fs::create_dir_all(&dir)
+                .map_err(|error| OpenError::Roots(RootError::File { path: dir.clone(), error }))?;
+        }
+        let source = match (plug_in, kept) {
+            (Some(plug_in), _) => Source::PlugIn(plug_in),
+            (None, Some(kept)) => Source::Kept(kept),
+            (None, None) => Source::SelfSigned(dir),
+        };
         let roots = Arc::new(Roots::open(source, &organization, now).map_err(OpenError::Roots)?);
         let serving = Arc::new(tls::Serving::new(roots.clone(), names, now).map_err(OpenError::Serving)?);
         let server_config = tls::server_config(serving.clone(), roots.clone()).map_err(OpenError::Tls)?;
@@ -148,9 +159,9 @@ impl Ca {
         &self.roots
     }
 
-    /// The trust bundle as a file, for clients on this machine; kept up to date.
+    /// The trust bundle as a file, for clients on this machine; kept up to date. Empty if nothing is written.
     pub fn root_cert_path(&self) -> &std::path::Path {
-        &self.published
+        self.published.as_deref().unwrap_or(std::path::Path::new(""))
     }
 
     /// Looks at the files, replaces what changed or nears its end. What fails leaves the old in place.
@@ -190,10 +201,11 @@ impl Ca {
     }
 
     fn publish(&self) -> Result<(), RootError> {
+        let Some(published) = &self.published else { return Ok(()) };
         let bundle = self.roots.authority();
-        match std::fs::read(&self.published) {
+        match std::fs::read(published) {
             Ok(seen) if seen == bundle.roots_pem().as_bytes() => Ok(()),
-            _ => root_file::write_whole(&self.published, bundle.roots_pem().as_bytes(), 0o644),
+            _ => root_file::write_whole(published, bundle.roots_pem().as_bytes(), 0o644),
         }
     }
 

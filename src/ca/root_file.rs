@@ -54,8 +54,7 @@ impl RootFile {
             Ok(pem) => Self::parse(path, &pem),
             Err(RootError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
                 std::fs::create_dir_all(dir).map_err(|error| RootError::File { path: dir.to_owned(), error })?;
-                let new = NewRoot::make(organization, now).map_err(|why| failed(&path, why))?;
-                let first = Self { path, key: new.key, roots: vec![new.certificate], cross: Vec::new() };
+                let first = Self::first(path, organization, now)?;
                 first.save()?;
                 Ok(first)
             }
@@ -63,7 +62,14 @@ impl RootFile {
         }
     }
 
-    fn parse(path: PathBuf, pem: &[u8]) -> Result<Self, RootError> {
+    /// The file of a new root.
+    pub fn first(path: PathBuf, organization: &str, now: SystemTime) -> Result<Self, RootError> {
+        let new = NewRoot::make(organization, now).map_err(|why| failed(&path, why))?;
+        Ok(Self { path, key: new.key, roots: vec![new.certificate], cross: Vec::new() })
+    }
+
+    /// Reads the file's text.
+    pub fn parse(path: PathBuf, pem: &[u8]) -> Result<Self, RootError> {
         let key = private_key(&path, pem)?;
         let (mut roots, mut cross) = (Vec::new(), Vec::new());
         for certificate in certificates(&path, pem)? {
@@ -138,13 +144,18 @@ impl RootFile {
         Ok(Self { path, key, roots: on_top(new.certificate, &self.roots), cross: on_top(cross, &self.cross) })
     }
 
-    /// Writes the file, whole or not at all, for its owner's eyes only.
-    pub fn save(&self) -> Result<(), RootError> {
+    /// The file's text.
+    pub fn text(&self) -> Vec<u8> {
         let mut text = pem::private_key(self.key.secret_der());
         for certificate in self.roots.iter().chain(&self.cross) {
             text += &pem::certificate(certificate);
         }
-        write_whole(&self.path, text.as_bytes(), 0o600)
+        text.into_bytes()
+    }
+
+    /// Writes the file, whole or not at all, for its owner's eyes only.
+    pub fn save(&self) -> Result<(), RootError> {
+        write_whole(&self.path, &self.text(), 0o600)
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Roots`] owns the current [`Authority`]; everyone else holds an `Arc` of it. A source that turns bad never takes
 //! the place of one that is good: the error is returned, the old authority goes on.
 
-use crate::{Authority, AuthorityError, plug_in, root_file::RootFile};
+use crate::{Authority, AuthorityError, Kept, plug_in, root_file::RootFile};
 use arc_swap::ArcSwap;
 use std::{
     fmt,
@@ -20,6 +20,8 @@ pub enum Source {
     /// A directory that somebody else fills: `ca-cert.pem ca-key.pem cert-chain.pem root-cert.pem`, or `tls.crt
     /// tls.key ca.crt`. It is read again when its files change.
     PlugIn(PathBuf),
+    /// A root of our own that somebody else keeps. Changes that are due are told by [`Roots::next`].
+    Kept(Kept),
 }
 
 /// Why there is no (new) authority.
@@ -88,6 +90,7 @@ pub struct Roots {
 enum State {
     SelfSigned(RootFile),
     PlugIn(plug_in::Files),
+    Kept(Arc<Vec<u8>>),
 }
 
 impl Roots {
@@ -108,6 +111,7 @@ impl Roots {
                 let authority = files.authority(dir, now)?;
                 (State::PlugIn(files), authority)
             }
+            Source::Kept(kept) => (State::Kept(kept.get()), kept.read()?.authority(now)?),
         };
         let organization = organization.to_owned();
         Ok(Self { source, organization, current: ArcSwap::from_pointee(authority), state: Mutex::new(state) })
@@ -140,6 +144,19 @@ impl Roots {
                 *files = read;
                 Ok(true)
             }
+            (Source::Kept(kept), State::Kept(used)) => {
+                let text = kept.get();
+                if text == *used {
+                    return Ok(false);
+                }
+                let authority = kept.read()?.authority(now)?;
+                if !self.authority().shares_root_with(&authority) {
+                    return Err(RootError::RootDropped(kept.place().to_owned()));
+                }
+                self.current.store(Arc::new(authority));
+                *used = text;
+                Ok(true)
+            }
             _ => Err(RootError::NotOurs),
         }
     }
@@ -154,6 +171,15 @@ impl Roots {
                 self.adopt(file, next, now)
             }
             _ => Err(RootError::NotOurs),
+        }
+    }
+
+    /// What should be kept from now on in place of what is kept, if a change is due: of several who share what is kept
+    /// only one gets to write it.
+    pub fn next(&self, now: SystemTime) -> Result<Option<Vec<u8>>, RootError> {
+        match &self.source {
+            Source::Kept(kept) => Ok(kept.read()?.next(&self.organization, now)?.map(|next| next.text())),
+            _ => Ok(None),
         }
     }
 

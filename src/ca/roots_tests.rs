@@ -236,3 +236,32 @@ fn a_plug_in_root_rotates_through_a_bundle_of_both() {
         assert!(trusted_by(&before, &after, now()), "each step is trusted by those who are one behind");
     }
 }
+
+#[test]
+fn a_root_that_somebody_keeps_changes_only_through_them() {
+    let start = now();
+    let kept = crate::Kept::new("Secret n/s", crate::new_root("cluster.local", start).unwrap());
+    let replicas = [(); 2].map(|()| Roots::open(Source::Kept(kept.clone()), "cluster.local", start).unwrap());
+    assert_eq!(replicas[0].authority().roots_pem(), replicas[1].authority().roots_pem());
+    assert_eq!(replicas[0].next(start).unwrap(), None, "nothing is due");
+    assert!(matches!(replicas[0].rotate(start), Err(RootError::NotOurs)));
+
+    // Near its end a change is due, which one of them writes; both then use it, and trust the old one still.
+    let late = start + Duration::from_secs(3600 * 24 * 3000);
+    let next = replicas[0].next(late).unwrap().unwrap();
+    assert!(!replicas[1].refresh(late).unwrap(), "nobody has written it yet");
+    let before = replicas[1].authority();
+    kept.set(next);
+    for roots in &replicas {
+        assert!(roots.refresh(late).unwrap());
+        assert!(before.shares_root_with(&roots.authority()));
+        assert_ne!(roots.authority().roots_pem(), before.roots_pem());
+        assert_eq!(roots.next(late).unwrap(), None);
+    }
+
+    // A root that nobody knows does not take the place of one that is in use.
+    kept.set(crate::new_root("cluster.local", late).unwrap());
+    assert!(matches!(replicas[0].refresh(late), Err(RootError::RootDropped(_))));
+    kept.set(b"nonsense".to_vec());
+    assert!(replicas[0].refresh(late).is_err());
+}

@@ -66,11 +66,13 @@ impl Run {
             source: control::Source::Files { paths: vec![directory.clone()], follow: true },
             data: data.clone(),
             plug_in_ca: None,
+            trust_domain: model::TrustDomain::default(),
             resolve: self.gateways.resolve(),
             translate: self.gateways.settings(),
             xds: self.xds,
             plaintext: None,
             admin: Some(self.admin),
+            health: None,
             threads: threads(),
         };
         let control = Control::start(options, &tasks, &metrics, &readiness).await?;

@@ -60,11 +60,13 @@ impl Xds {
             source: control::Source::Files { paths: self.files, follow: self.watch },
             data: self.data.directory()?,
             plug_in_ca: self.ca,
+            trust_domain: model::TrustDomain::default(),
             resolve: self.gateways.resolve(),
             translate: self.gateways.settings(),
             xds: self.listen,
             plaintext: self.plaintext,
             admin: self.admin,
+            health: None,
             threads: threads(),
         };
         let control = Control::start(options, &tasks, &metrics, &readiness).await?;

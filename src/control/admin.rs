@@ -1,6 +1,7 @@
-//! The admin page: readiness, metrics, and what the control plane knows. For this machine only: it is bound to
-//! loopback, and shows everything but secrets.
+//! The admin page: readiness, metrics, and what the control plane knows, which is everything but secrets. The latter is
+//! for this machine, and for those that [`Door`] lets in.
 
+mod door;
 mod pages;
 
 use crate::{objects::Objects, status::Board};
@@ -8,14 +9,16 @@ use axum::{
     Json, Router,
     extract::State,
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
 use base::{metrics::Metrics, ready::Readiness, tasks::Tasks};
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 use xds::{Publisher, server::Ads};
 
+pub use door::Door;
 pub use pages::statuses;
 
 /// What the pages show.
@@ -39,22 +42,36 @@ pub struct Pages {
 type Shared = State<Arc<Pages>>;
 
 /// Serves the pages until the group drains.
-pub fn serve(listener: TcpListener, pages: Pages, tasks: &Tasks) {
-    let router = Router::new()
-        .route("/", get(index))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/version", get(|| async { format!("{}\n", crate::metrics::VERSION) }))
+pub fn serve(listener: TcpListener, pages: Pages, door: Door, tasks: &Tasks) {
+    let debug = Router::new()
         .route("/debug", get(index))
         .route("/debug/syncz", get(async |pages: Shared| Json(pages::syncz(&pages.ads))))
         .route("/debug/config_dump", get(async |pages: Shared| Json(pages::config_dump(&pages.publisher))))
         .route("/debug/configz", get(async |pages: Shared| Json(pages::configz(&pages.objects))))
         .route("/debug/status", get(async |pages: Shared| Json(statuses(&pages.board, &pages.objects))))
+        .layer(middleware::from_fn_with_state(Arc::new(door), door::pass));
+    let router = Router::new()
+        .route("/", get(index))
+        .route("/ready", get(async |pages: Shared| ready(&pages.readiness)))
+        .route("/metrics", get(metrics))
+        .route("/version", get(|| async { format!("{}\n", crate::metrics::VERSION) }))
+        .merge(debug)
         .with_state(Arc::new(pages));
-    tasks.spawn("admin", |mut drain| async move {
-        let server = axum::serve(listener, router).with_graceful_shutdown(async move { drain.drained().await });
+    run("admin", listener, router, tasks);
+}
+
+/// Serves readiness alone until the group drains.
+pub fn serve_readiness(listener: TcpListener, readiness: Readiness, tasks: &Tasks) {
+    let router = Router::new().route("/ready", get(async move || ready(&readiness)));
+    run("readiness", listener, router, tasks);
+}
+
+fn run(name: &'static str, listener: TcpListener, router: Router, tasks: &Tasks) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tasks.spawn(name, |mut drain| async move {
+        let server = axum::serve(listener, service).with_graceful_shutdown(async move { drain.drained().await });
         if let Err(error) = server.await {
-            tracing::error!(%error, "the admin page ended");
+            tracing::error!(%error, name, "pages ended");
         }
     });
 }
@@ -69,8 +86,8 @@ async fn index() -> &'static str {
      /debug/configz       the objects in use\n"
 }
 
-async fn ready(pages: Shared) -> Response {
-    match pages.readiness.waiting_for().as_slice() {
+fn ready(readiness: &Readiness) -> Response {
+    match readiness.waiting_for().as_slice() {
         [] => (StatusCode::OK, "ready\n").into_response(),
         waiting => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", waiting.join(", "))).into_response(),
     }

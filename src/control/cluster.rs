@@ -1,5 +1,9 @@
 //! The Kubernetes cluster that a control plane works for: its API server, and who this process is in there.
 
+pub mod bundle;
+pub mod root;
+pub mod tokens;
+
 use clap::Args;
 use kube::{
     Client, Config,

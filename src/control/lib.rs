@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod deploy;
 mod graph;
 mod held;
+mod identity;
 pub mod lead;
 mod lease;
 mod metrics;

@@ -27,7 +27,7 @@ struct Flags {
 fn main() -> ExitCode {
     let flags = Flags::parse();
     // What kube-rs would say at each try is said once by `source::cluster::health`.
-    log::init(flags.serving.log_format(), "info,kube_runtime=error,kube_client=error");
+    log::init(flags.serving.log_format(), "info,kube_runtime=off,kube_client=off");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(flags)));
     match done {
@@ -53,6 +53,8 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
     tracing::info!(version = control::VERSION, xds = %control.xds, "serving");
     let signal = drain::signalled().await?;
     tracing::info!(signal, "draining");
+    // It is never passed: from here on nobody new is sent to us.
+    let _draining = readiness.barrier("the end");
     tasks.end(Duration::from_secs(10)).await;
     Ok(())
 }

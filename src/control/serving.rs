@@ -3,7 +3,7 @@
 use crate::{Options, Source};
 use base::log;
 use clap::{Args, ValueEnum};
-use model::DataPlane;
+use model::{DataPlane, TrustDomain};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -28,16 +28,20 @@ pub struct Flags {
     /// Address for xDS without TLS: whoever reaches it sees everything, keys included. Off by default.
     #[arg(long, value_name = "ADDR")]
     plaintext: Option<SocketAddr>,
-    /// Address of the admin page: /ready, /metrics, /debug/...
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
+    /// Address of /metrics, /version and /debug/...: debug pages are for this machine, and for holders of a token of a
+    /// service account of the control plane's namespace.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:15014")]
     admin: SocketAddr,
-    /// Directory of the CA's root, and of the secret of bootstrap tokens.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/windlass")]
-    data: PathBuf,
-    /// Directory with the key and certificates of another authority (ca-cert.pem, ca-key.pem, ...), instead of a root
-    /// of our own.
-    #[arg(long, value_name = "DIR")]
-    ca: Option<PathBuf>,
+    /// Address of /ready.
+    #[arg(long, value_name = "ADDR", default_value = "[::]:8080")]
+    health: SocketAddr,
+    /// Directory with the key and certificates of another authority (ca-cert.pem, ca-key.pem, ...). If it holds none, a
+    /// root of our own is kept in Secret windlass-ca-secret.
+    #[arg(long, value_name = "DIR", default_value = "/etc/cacerts")]
+    ca: PathBuf,
+    /// The trust domain of the identities that are vouched for.
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    trust_domain: String,
     /// `spec.controllerName` of GatewayClasses that are ours, and what serves their Gateways: `windlass` or `envoy`. With
     /// `istio.io/gateway-controller` the class `istio` is ours.
     #[arg(long = "controller", value_name = "NAME=PROXY", value_parser = controller, value_delimiter = ',',
@@ -75,11 +79,12 @@ impl Flags {
 
     /// As the control plane wants it.
     pub fn options(self, source: Source) -> Options {
-        let Self { xds, plaintext, admin, data, ca, controllers, cluster_domain, root_namespace, log_format: _ } = self;
+        let Self { xds, plaintext, admin, health, ca, controllers, cluster_domain, root_namespace, .. } = self;
         Options {
             source,
-            data,
-            plug_in_ca: ca,
+            data: PathBuf::new(),
+            plug_in_ca: Some(ca),
+            trust_domain: TrustDomain::new(&self.trust_domain),
             resolve: resolve::Settings {
                 controllers: controllers.into_iter().map(|(name, proxy)| (name.into(), proxy)).collect(),
                 reach: resolve::Reach::ByService,
@@ -95,6 +100,7 @@ impl Flags {
             xds,
             plaintext,
             admin: Some(admin),
+            health: Some(health),
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(8),
         }
     }

@@ -5,12 +5,14 @@ use crate::{
     cluster::Cluster,
     deploy::Desired,
     held::Wanted,
+    identity::Identity,
     scopes::Scopes,
     serve,
     source::{self, Inbox, Watch, cluster::Onlookers},
 };
 use base::{ready::Readiness, tasks::Tasks};
 use ca::{BootstrapTokens, Ca};
+use model::TrustDomain;
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::net::TcpListener;
 use xds::{
@@ -40,10 +42,12 @@ pub enum Source {
 pub struct Options {
     /// Where objects come from.
     pub source: Source,
-    /// Where the CA keeps its root, and the secret of bootstrap tokens.
+    /// Without a cluster: where the CA keeps its root, and the secret of bootstrap tokens.
     pub data: PathBuf,
-    /// Somebody else's key and certificates, instead of a root of our own.
+    /// Somebody else's key and certificates, instead of a root of our own; in a cluster only if they are there.
     pub plug_in_ca: Option<PathBuf>,
+    /// The trust domain of the identities that are vouched for.
+    pub trust_domain: TrustDomain,
     /// What the installation decides once.
     pub resolve: resolve::Settings,
     /// What the data planes are told.
@@ -52,8 +56,10 @@ pub struct Options {
     pub xds: SocketAddr,
     /// xDS without TLS or identities.
     pub plaintext: Option<SocketAddr>,
-    /// The admin page.
+    /// The admin page. Whoever is not on this machine needs a token for its debug pages.
     pub admin: Option<SocketAddr>,
+    /// Readiness alone.
+    pub health: Option<SocketAddr>,
     /// Threads that compute large changes.
     pub threads: usize,
 }
@@ -114,8 +120,8 @@ pub struct Control {
     pub desired: Desired,
     /// The service accounts of the Gateways' proxies.
     pub accounts: Accounts,
-    /// Makes and checks bootstrap tokens.
-    pub tokens: Arc<BootstrapTokens>,
+    /// Makes bootstrap tokens; in a cluster the API server does.
+    pub tokens: Option<Arc<BootstrapTokens>>,
     /// The certificate authority.
     pub ca: Arc<Ca>,
     /// What is published.
@@ -137,13 +143,16 @@ impl Control {
         metrics: &base::metrics::Metrics,
         readiness: &Readiness,
     ) -> Result<Self, StartError> {
-        let Options { source, data, plug_in_ca, resolve, translate, xds, plaintext, admin, threads } = options;
-        let ca_options = ca::Options { plug_in: plug_in_ca, ..ca::Options::new(&data) };
-        let ca = metrics.register(|registry| Ca::open(ca_options, registry)).map_err(StartError::Ca)?;
-        let (ca, tokens) = (Arc::new(ca), Arc::new(BootstrapTokens::open(&data).map_err(StartError::Tokens)?));
-        let (xds, xds_at) = bind("xDS over TLS", xds).await?;
-        let plaintext = bind_maybe("xDS in plaintext", plaintext).await?;
-        let admin = bind_maybe("the admin page", admin).await?;
+        let Options { source, data, plug_in_ca, trust_domain, resolve, translate, threads, .. } = options;
+        if let Some((listener, _)) = bind_maybe("readiness", options.health).await? {
+            admin::serve_readiness(listener, readiness.clone(), tasks);
+        }
+        let first = readiness.barrier("configuration");
+        let identity = Identity::open(&source, &data, plug_in_ca, trust_domain, metrics, tasks).await?;
+        let Identity { ca, verifier, tokens, operators } = identity;
+        let (xds, xds_at) = bind("xDS over TLS", options.xds).await?;
+        let plaintext = bind_maybe("xDS in plaintext", options.plaintext).await?;
+        let admin = bind_maybe("the admin page", options.admin).await?;
 
         let ours = Metrics::default();
         ours.register(metrics);
@@ -159,7 +168,6 @@ impl Control {
         };
         let Sinks { board, accounts, desired, objects, wanted, .. } = sinks.clone();
         let inbox = Inbox::default();
-        let first = readiness.barrier("configuration");
         let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
         base::tasks::thread("engine", move || pipeline.run(&work, first)).map_err(StartError::Thread)?;
         let tell = tell(objects.clone(), ours.clone(), board.clone());
@@ -178,7 +186,7 @@ impl Control {
 
         let scopes = Scopes(accounts.clone());
         let ads = Ads::new(publisher.clone(), scopes, board.clone(), Limits::default(), metrics);
-        serve::secure(xds, ads.clone(), ca.clone(), tokens.clone(), tasks);
+        serve::secure(xds, ads.clone(), ca.clone(), verifier.clone(), tasks);
         let plaintext_at = plaintext.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = plaintext {
             serve::plaintext(listener, ads.clone(), tasks);
@@ -187,7 +195,9 @@ impl Control {
         if let Some((listener, _)) = admin {
             let (metrics, readiness) = (metrics.clone(), readiness.clone());
             let (board, objects, publisher) = (board.clone(), objects.clone(), publisher.clone());
-            admin::serve(listener, admin::Pages { readiness, metrics, ours, ads, board, objects, publisher }, tasks);
+            let door = admin::Door { verifier, operators };
+            let pages = admin::Pages { readiness, metrics, ours, ads, board, objects, publisher };
+            admin::serve(listener, pages, door, tasks);
         }
         Ok(Self {
             xds: xds_at,

@@ -245,7 +245,7 @@ fn crd_directories() -> Result<Vec<PathBuf>> {
     Ok(vec![newest.join("gateway-api"), newest.join("istio")])
 }
 
-/// `windlass-control` against an API server, on ports 15010 to 15014 of an address of the place.
+/// `windlass-control` against an API server, on ports 15012, 15014 and 8080 of an address of the place.
 pub struct Control {
     /// The process.
     pub process: Process,
@@ -259,14 +259,13 @@ impl Control {
     pub fn start(place: &Place, last: u8, kubeconfig: &Path, flags: &[&str]) -> Result<Self> {
         let address = place.address(last);
         let at = |port: u16| SocketAddr::new(address, port);
-        let (logs, data) = (place.make("logs")?, place.make(&format!("control-{last}"))?);
+        let logs = place.make("logs")?;
         let mut arguments = words(&format!(
-            "--kubeconfig {} --xds {} --plaintext {} --admin {} --data {} --pod control-{last}",
+            "--kubeconfig {} --xds {} --admin {} --health {} --ca /nonexistent --pod control-{last}",
             kubeconfig.display(),
             at(15_012),
-            at(15_010),
             at(15_014),
-            data.display()
+            at(8080),
         ));
         arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
         let name = format!("windlass-control-{last}");

@@ -1,13 +1,18 @@
 //! The control plane against a real API server and its etcd: what it reads, what it may read, and what it does without.
 
 use anyhow::{Context, Result, ensure};
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tests::{
+    fixture::metric,
     http::{Answer, Call, call},
     kube::{ApiServer, Control},
     objects,
-    place::Place,
-    process::eventually,
+    place::{Place, program},
+    process::{Process, eventually},
     tls,
 };
 
@@ -188,4 +193,192 @@ async fn a_secret_that_may_not_be_read_is_said_and_heals() -> Result<()> {
     eprintln!("a right that comes late is used {healed:?} after");
     ensure!(healed < Duration::from_secs(3), "wanted less than 3 s, saw {healed:?}");
     Ok(())
+}
+
+/// A Gateway `default/gw` whose route needs no backend, and service accounts: its proxies' and a stranger's.
+const SERVED: &str = "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: windlass}
+spec: {controllerName: windlass.io/gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: default}
+spec:
+  gatewayClassName: windlass
+  listeners: [{name: http, port: 10080, protocol: HTTP}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: gw-windlass, namespace: default}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: stranger, namespace: default}
+";
+
+/// A route that redirects with that status.
+fn redirect(status: u16) -> String {
+    format!(
+        "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: web, namespace: default}}\n\
+         spec:\n  parentRefs: [{{name: gw}}]\n  rules:\n  - filters: [{{type: RequestRedirect, requestRedirect: \
+         {{hostname: a.example, statusCode: {status}}}}}]\n"
+    )
+}
+
+/// A cluster with the Gateway, and a control plane that serves it with the rights of its chart.
+struct Served {
+    place: Place,
+    server: ApiServer,
+    control: Control,
+    kubeconfig: PathBuf,
+}
+
+impl Served {
+    async fn start() -> Result<Self> {
+        let place = Place::take()?;
+        let server = ApiServer::start(&place).await?;
+        server.install_crds(&[])?;
+        server.apply(&format!("{RIGHTS}{SERVED}{}", redirect(302)))?;
+        let kubeconfig = server.kubeconfig("control", &server.token("istio-system", "windlass-control", "")?)?;
+        let control = Control::start(&place, 1, &kubeconfig, &[])?;
+        ready(&control).await?;
+        Ok(Self { place, server, control, kubeconfig })
+    }
+
+    /// The trust bundle of a namespace, as soon as it is there.
+    async fn bundle(&self, namespace: &str) -> Result<String> {
+        eventually("the trust bundle", LIMIT, async || {
+            let map = self.server.get("configmap", namespace, "istio-ca-root-cert")?;
+            Ok(map["data"]["root-cert.pem"].as_str().context("root-cert.pem")?.to_owned())
+        })
+        .await
+    }
+
+    /// A proxy of the Gateway at the place's address with that number, with a token of a service account.
+    async fn proxy(&self, last: u8, account: &str, audience: &str) -> Result<Process> {
+        let address = self.place.address(last);
+        let data = self.place.make(&format!("proxy-{last}"))?;
+        let (roots, token) = (data.join("root-cert.pem"), data.join("token"));
+        std::fs::write(&roots, self.bundle("default").await?)?;
+        std::fs::write(&token, self.server.token("default", account, audience)?)?;
+        let arguments = format!(
+            "--gateway default/gw --control {} --control-name istiod.istio-system.svc --service-account {account} \
+             --token-file {} --root-cert {} --bind {address} --admin {address}:15000 --concurrency 1",
+            self.control.at(15_012),
+            token.display(),
+            roots.display()
+        );
+        let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        Process::start(&format!("proxy-{last}"), &program("windlass-proxy")?, &arguments, &self.place.make("logs")?)
+    }
+
+    /// Waits until a proxy redirects with that status.
+    async fn redirects(&self, last: u8, status: u16) -> Result<()> {
+        let at = SocketAddr::new(self.place.address(last), 10_080);
+        eventually("the proxy serves the route", LIMIT, async || {
+            let answer = call(at, &Call::get("web.example", "/")).await?;
+            ensure!(answer.status == status, "wanted {status}, saw {}", answer.status);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn metric(&self, name: &str) -> Result<f64> {
+        metric(self.control.at(15_014), "/metrics", name, &[]).await
+    }
+}
+
+#[tokio::test]
+async fn proxies_are_who_their_tokens_say() -> Result<()> {
+    let served = Served::start().await?;
+    let _proxy = served.proxy(3, "gw-windlass", "istio-ca").await?;
+    served.redirects(3, 302).await?;
+
+    // Somebody else's token gives somebody else's certificate, and with that nothing of the Gateway.
+    let issued = served.metric("citadel_server_success_cert_issuance_count").await?;
+    let stranger = served.proxy(4, "stranger", "istio-ca").await?;
+    eventually("the stranger is refused", LIMIT, async || {
+        ensure!(served.metric("citadel_server_success_cert_issuance_count").await? > issued, "no certificate yet");
+        ensure!(stranger.output().contains("is not of Gateway default/gw"), "{}", stranger.tail());
+        Ok(())
+    })
+    .await?;
+    // A token for the API server is none for us.
+    let refused = served.metric("citadel_server_authentication_failure_count").await?;
+    let _leaked = served.proxy(5, "gw-windlass", "").await?;
+    eventually("the token is refused", LIMIT, async || {
+        ensure!(served.metric("citadel_server_authentication_failure_count").await? > refused, "not asked yet");
+        Ok(())
+    })
+    .await?;
+    for last in [4, 5] {
+        let answer = call(SocketAddr::new(served.place.address(last), 10_080), &Call::get("web.example", "/")).await;
+        ensure!(answer.is_err(), "proxy {last} listens");
+    }
+
+    // Every namespace has the bundle, one that comes later too, and what somebody breaks is mended.
+    let bundle = served.bundle("default").await?;
+    let began = Instant::now();
+    served.server.kubectl(&["create", "namespace", "late"], "")?;
+    ensure!(served.bundle("late").await? == bundle, "another bundle");
+    eprintln!("a new namespace has the trust bundle {:?} after", began.elapsed());
+    let broken = "{\"data\": {\"root-cert.pem\": \"nonsense\"}}";
+    served.server.kubectl(&["patch", "configmap", "istio-ca-root-cert", "-n", "late", "-p", broken], "")?;
+    eventually("the bundle is mended", LIMIT, async || {
+        ensure!(served.bundle("late").await? == bundle, "another bundle");
+        Ok(())
+    })
+    .await?;
+
+    // Another replica signs with the same root, and neither writes anything while nothing changes.
+    let second = Control::start(&served.place, 2, &served.kubeconfig, &[])?;
+    ready(&second).await?;
+    let versions = || -> Result<Vec<String>> {
+        let secret = served.server.get("secret", "istio-system", "windlass-ca-secret")?;
+        let map = served.server.get("configmap", "late", "istio-ca-root-cert")?;
+        Ok([secret, map].iter().map(|one| one["metadata"]["resourceVersion"].to_string()).collect())
+    };
+    let before = versions()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    ensure!(versions()? == before, "something was written");
+    ensure!(served.bundle("default").await? == bundle, "another bundle");
+
+    // The root's Secret is put back as it was.
+    served.server.kubectl(&["delete", "secret", "windlass-ca-secret", "-n", "istio-system"], "")?;
+    eventually("the root's Secret is back", LIMIT, async || {
+        served.server.get("secret", "istio-system", "windlass-ca-secret").map(drop)
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure!(served.bundle("late").await? == bundle, "another bundle");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_away_changes_nothing() -> Result<()> {
+    let mut served = Served::start().await?;
+    let _proxy = served.proxy(3, "gw-windlass", "istio-ca").await?;
+    served.redirects(3, 302).await?;
+    let pushes = served.metric("pilot_xds_pushes").await?;
+
+    served.server.kill().await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    served.redirects(3, 302).await?;
+    ensure!(page(&served.control, "/ready").await?.status == 200, "the control plane goes on");
+    served.server.resume().await?;
+    eventually("the watches heal", LIMIT, async || {
+        ensure!(served.control.process.output().contains("followed again"), "not yet");
+        Ok(())
+    })
+    .await?;
+    let said = served.control.process.output().matches("the API server can't be followed").count();
+    ensure!(said == 1, "wanted one line in the log, saw {said}");
+    let sent = served.metric("pilot_xds_pushes").await? - pushes;
+    ensure!(sent == 0.0, "wanted nothing to be sent, saw {sent} responses");
+
+    // Everything is followed again: what changes from here on is served, and so is what was referred to by name.
+    served.server.apply(&redirect(301))?;
+    served.redirects(3, 301).await
 }

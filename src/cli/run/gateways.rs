@@ -74,13 +74,13 @@ impl Running {
 
     fn options(&self, control: &Control, gateway: &ObjectKey, identity: Identity) -> proxy::Options {
         let data = self.data.join("proxy").join(&*gateway.namespace).join(&*gateway.name);
-        let token = control.tokens.issue(&identity, SystemTime::now() + TOKEN_LIFE);
+        let token = control.tokens.as_ref().map(|tokens| tokens.issue(&identity, SystemTime::now() + TOKEN_LIFE));
         let certs = certs::Options {
             ca_address: self.control.to_string(),
             server_name: "istiod.istio-system.svc".into(),
             identity,
             roots: control.ca.root_cert_path().to_owned(),
-            token: Some(certs::Token::Text(token)),
+            token: token.map(certs::Token::Text),
             dir: Some(data.join("certificate")),
             ttl: Duration::ZERO,
             clock: Arc::new(SystemTime::now),

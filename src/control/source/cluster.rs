@@ -160,7 +160,12 @@ impl Follower {
         let mut events = std::pin::pin!(watcher(api, config).backoff(health::Backoff::default()));
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => self.event(event),
+                // That a list begins says nothing yet.
+                Ok(Event::Init) => self.known.begin(),
+                Ok(event) => {
+                    self.shared.health.well(self.kind.as_str());
+                    self.event(event);
+                }
                 Err(error) => self.shared.health.failed(self.kind.as_str(), &error),
             }
         }

@@ -7,14 +7,19 @@ use kube::{
     runtime::{utils, watcher},
 };
 use std::{
-    collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// An API server that was just started knows nobody's rights for a while.
+const STARTING: Duration = Duration::from_secs(15);
 /// How often the API server is asked whether it is back.
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -23,14 +28,16 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub struct Health {
     state: Mutex<State>,
     failed: Notify,
+    /// Cheaper to look at than the state.
+    any_forbidden: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     /// When a watch last failed.
     last: Option<Instant>,
-    /// Kinds that we have no right to read.
-    forbidden: BTreeSet<String>,
+    /// Kinds that we have no right to read: since when, and whether it was said.
+    forbidden: BTreeMap<String, (Instant, bool)>,
 }
 
 impl Health {
@@ -38,14 +45,30 @@ impl Health {
     pub fn failed(&self, what: &str, error: &watcher::Error) {
         let mut state = self.state();
         if is_forbidden(error) {
-            if state.forbidden.insert(what.to_owned()) {
+            self.any_forbidden.store(true, Ordering::Relaxed);
+            let (since, said) = state.forbidden.entry(what.to_owned()).or_insert((Instant::now(), false));
+            if !*said && since.elapsed() > STARTING {
+                *said = true;
                 tracing::error!(what, %error, "the API server refuses a watch: grant get, list and watch");
             }
+            return;
+        }
+        // It has forgotten what was before: everything is listed anew, and nothing is wrong.
+        if matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
             return;
         }
         if state.last.replace(Instant::now()).is_none() {
             tracing::warn!(what, %error, "the API server can't be followed; what is known stays in use");
             self.failed.notify_one();
+        }
+    }
+
+    /// A watch has said something: there is a right to it.
+    pub fn well(&self, what: &str) {
+        if self.any_forbidden.load(Ordering::Relaxed) {
+            let mut state = self.state();
+            state.forbidden.remove(what);
+            self.any_forbidden.store(!state.forbidden.is_empty(), Ordering::Relaxed);
         }
     }
 
