@@ -97,3 +97,19 @@ fn patience_ends() {
     assert_eq!(delta(&mut stream, Cluster, &[], 1), NOTHING);
     assert!(stream.notes().any(|note| note == Note::Reached(1)));
 }
+
+/// Virtual hosts whose listeners are all closed are nobody's: a client that doesn't ask for them has everything.
+#[test]
+fn what_nothing_leads_to_is_not_waited_for() {
+    let (host, table) = ((TypeUrl::VirtualHost, "r/v", "1"), (TypeUrl::Route, "r", "1"));
+    for (resources, reached) in
+        [(vec![host], true), (vec![host, table], true), (vec![host, table, (Listener, "l", "1")], false)]
+    {
+        let mut stream = Subscription::new(Flavor::Delta, false, 10, snapshot(&Snapshot::default(), &resources));
+        delta(&mut stream, Cluster, &["*"], 0);
+        delta(&mut stream, Listener, &["*"], 0);
+        delta(&mut stream, Cluster, &[], 1);
+        delta(&mut stream, Listener, &[], 2);
+        assert_eq!(stream.notes().any(|note| note == Note::Reached(1)), reached, "{resources:?}");
+    }
+}

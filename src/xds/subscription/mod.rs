@@ -430,11 +430,14 @@ impl Subscription {
         }
     }
 
-    /// Whether the client has asked for every type that it takes to serve, as far as there is any of it.
+    /// Whether the client has asked for every type that it takes to serve, as far as there is any of it, and anything
+    /// that leads to it: nobody asks for virtual hosts without a route table, or for that without a listener.
     fn asked_for_all(&self) -> bool {
-        let needs = [TypeUrl::Cluster, TypeUrl::Listener, TypeUrl::Route, TypeUrl::VirtualHost];
-        let asked = |type_url| self.watch(type_url).is_some() || self.target.table(type_url).is_empty();
-        self.asks_no_more || needs.into_iter().all(asked)
+        let is_none = |type_url| self.target.table(type_url).is_empty();
+        let asked = |type_url| self.watch(type_url).is_some() || is_none(type_url);
+        let routes = asked(TypeUrl::Route) && (is_none(TypeUrl::Route) || asked(TypeUrl::VirtualHost));
+        let always = asked(TypeUrl::Cluster) && asked(TypeUrl::Listener);
+        self.asks_no_more || (always && (is_none(TypeUrl::Listener) || routes))
     }
 
     fn forget(&mut self, type_url: TypeUrl, names: &[Arc<str>]) {
