@@ -203,11 +203,10 @@ impl Store {
 
     /// Whether everything that was asked for has been heard of: the first full configuration is in force.
     pub fn is_complete(&self) -> bool {
+        // The server's first answer is whole, and it knows no client whose Gateway it doesn't know: none are none, as of
+        // a Gateway whose listeners all lack their certificates.
         let heard = [TypeUrl::Cluster, TypeUrl::Listener].iter().all(|type_url| self.heard.contains(type_url));
-        // A server that holds listeners back until their clusters are acknowledged may answer with none at first, so
-        // that a proxy without listeners can't tell that from the whole: it isn't ready.
         heard
-            && !self.listeners.is_empty()
             && self.listeners.iter().all(|(name, listener)| {
                 self.next.listeners.get(name).is_some_and(|active| Arc::ptr_eq(active, listener))
             })

@@ -185,6 +185,15 @@ fn a_listener_waits_for_all_that_it_needs() {
 }
 
 #[test]
+fn no_listeners_are_a_configuration_too() {
+    let mut story = Story::new();
+    story.get(TypeUrl::Cluster, &[]);
+    assert!(!story.store.is_complete());
+    story.get(TypeUrl::Listener, &[]);
+    assert!(story.store.is_complete());
+}
+
+#[test]
 fn no_endpoints_are_an_answer_too() {
     let mut story = Story::new();
     story.start();

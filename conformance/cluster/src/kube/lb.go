@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
 	core "k8s.io/api/core/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -41,13 +43,17 @@ func runLoadBalancer(args []string) error {
 	changed := onChange(services.Informer())
 	go services.Informer().RunWithContext(ctx)
 	cache.WaitForCacheSync(ctx.Done(), services.Informer().HasSynced)
+	written := map[types.UID]netip.Addr{}
 	for range changed {
 		all, err := services.Lister().List(labels.Everything())
 		if err != nil {
 			return err
 		}
-		for _, service := range assign(pool, all) {
+		for _, service := range assign(pool, all, written) {
 			_, err := client.CoreV1().Services(service.Namespace).UpdateStatus(ctx, service, meta.UpdateOptions{})
+			if err == nil {
+				written[service.UID] = address(service)
+			}
 			klog.InfoS("assigned", "service", klog.KObj(service), "ingress", service.Status.LoadBalancer.Ingress, "err", err)
 		}
 	}
@@ -71,16 +77,20 @@ func onChange(informer cache.SharedIndexInformer) <-chan struct{} {
 	return changed
 }
 
-// assign returns changed copies of the services that have another address than they can have, the oldest first. A list
-// that is out of date can only make it assign twice; the API server refuses the second by its resource version.
-func assign(pool netip.Prefix, all []*core.Service) []*core.Service {
+// assign returns changed copies of the services that have another address than they can have, the oldest first. What was
+// written counts until the list, which is always a little out of date, says the same.
+func assign(pool netip.Prefix, all []*core.Service, written map[types.UID]netip.Addr) []*core.Service {
 	used := map[netip.Addr]bool{}
 	var waiting, assigned []*core.Service
+	catchUp(all, written)
 	for _, service := range all {
 		if service.Spec.Type != core.ServiceTypeLoadBalancer || service.Spec.LoadBalancerClass != nil {
 			continue
 		}
 		has, wants := address(service), service.Spec.LoadBalancerIP
+		if newer, ok := written[service.UID]; ok {
+			has = newer
+		}
 		if has.IsValid() && (wants == "" || wants == has.String()) {
 			used[has] = true
 		} else {
@@ -104,6 +114,18 @@ func assign(pool netip.Prefix, all []*core.Service) []*core.Service {
 		assigned = append(assigned, service)
 	}
 	return assigned
+}
+
+// catchUp forgets what the list says as well, and services that are gone.
+func catchUp(all []*core.Service, written map[types.UID]netip.Addr) {
+	listed := map[types.UID]netip.Addr{}
+	for _, service := range all {
+		listed[service.UID] = address(service)
+	}
+	maps.DeleteFunc(written, func(id types.UID, has netip.Addr) bool {
+		now, stands := listed[id]
+		return !stands || now == has
+	})
 }
 
 // address is what a service has now.
