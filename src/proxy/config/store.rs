@@ -239,8 +239,11 @@ impl Store {
         self.dirty = true;
         match parsed {
             Parsed::Cluster(cluster) => {
-                self.forget_user(name);
                 let spec = Arc::new(cluster.spec);
+                // A cluster that has changed keeps its endpoints: they are not sent again for it.
+                if self.clusters.get(name).is_some_and(|received| received.spec.eds != spec.eds) {
+                    self.forget_user(name);
+                }
                 if let Some(eds) = &spec.eds {
                     self.users.entry(eds.clone()).or_default().insert(name.clone());
                 }

@@ -17,7 +17,7 @@ use proto::envoy::{
             network::http_connection_manager::v3 as hcm,
         },
     },
-    google::protobuf::Any,
+    google::protobuf::{Any, Duration},
 };
 
 fn update(name: &str, message: &impl Message) -> Update {
@@ -101,7 +101,13 @@ fn host(resource: &str, domains: &[&str]) -> Update {
 }
 
 fn cluster(name: &str) -> Update {
+    patient_cluster(name, 5)
+}
+
+/// A cluster that has so many seconds to connect.
+fn patient_cluster(name: &str, seconds: i64) -> Update {
     let message = cds::Cluster {
+        connect_timeout: Some(Duration { seconds, nanos: 0 }),
         name: name.into(),
         cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(cluster::DiscoveryType::Eds as i32)),
         eds_cluster_config: Some(cluster::EdsClusterConfig { eds_config: Some(ads()), ..Default::default() }),
@@ -182,6 +188,18 @@ fn a_listener_waits_for_all_that_it_needs() {
     story.get(TypeUrl::Endpoints, &[endpoints("c")]);
     assert!(story.store.is_complete());
     assert_eq!(story.shared.load().clusters["c"].endpoints.list.len(), 1);
+}
+
+#[test]
+fn a_changed_cluster_keeps_its_endpoints() {
+    let mut story = Story::new();
+    story.start();
+    story.get(TypeUrl::Cluster, &[cluster("c")]);
+    story.get(TypeUrl::Endpoints, &[endpoints("c")]);
+    story.get(TypeUrl::Cluster, &[patient_cluster("c", 7)]);
+    let config = story.shared.load();
+    assert_eq!(config.clusters["c"].spec.connect_timeout.as_secs(), 7);
+    assert_eq!(config.clusters["c"].endpoints.list.len(), 1);
 }
 
 #[test]
