@@ -58,6 +58,7 @@ struct All {
     uptime: Gauge<f64, AtomicU64>,
     cpu: Counter<f64, AtomicU64>,
     memory: Gauge,
+    followed: Gauge,
 }
 
 impl Default for Metrics {
@@ -79,6 +80,7 @@ impl Default for Metrics {
             uptime: Gauge::default(),
             cpu: Counter::default(),
             memory: Gauge::default(),
+            followed: Gauge::default(),
         }))
     }
 }
@@ -103,6 +105,8 @@ impl Metrics {
             registry.register("istiod_uptime_seconds", "Seconds since the start", all.uptime.clone());
             registry.register("process_cpu_seconds", "Seconds of CPU, user and system", all.cpu.clone());
             registry.register("process_resident_memory_bytes", "Resident memory", all.memory.clone());
+            let help = "1 while the API server's changes are followed, 0 while it is away, or without one";
+            registry.register("windlass_api_server_followed", help, all.followed.clone());
             let build = Family::<Build, Gauge>::default();
             build.get_or_create(&Build { component: "pilot", tag: VERSION }).set(1);
             registry.register("istio_build", "What this is", build);
@@ -124,6 +128,10 @@ impl Metrics {
         // Two who look at once may add twice: by what one tick of the clock is.
         self.0.cpu.inc_by((cpu - self.0.cpu.get()).max(0.0));
         self.0.memory.set(i64::from(number(21)) * 4096);
+    }
+
+    pub(crate) fn follows(&self, followed: bool) {
+        self.0.followed.set(i64::from(followed));
     }
 
     pub(crate) fn rejected(&self, type_url: TypeUrl) {

@@ -175,7 +175,7 @@ impl Control {
             Source::Files { paths, follow } => source::watch(paths, follow, inbox.clone(), tell).map(Some),
             Source::Cluster { cluster, onlookers } => {
                 let wanted = wanted.unwrap_or_default().subscribe();
-                source::cluster::watch(&cluster, inbox.clone(), tell, onlookers, wanted, tasks);
+                source::cluster::watch(&cluster, inbox.clone(), tell, onlookers, wanted, ours.clone(), tasks);
                 Ok(None)
             }
         };

@@ -367,12 +367,14 @@ async fn an_api_server_that_is_away_changes_nothing() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(8)).await;
     served.redirects(3, 302).await?;
     ensure!(page(&served.control, "/ready").await?.status == 200, "the control plane goes on");
+    ensure!(served.metric("windlass_api_server_followed").await? == 0.0, "the metric says that it is away");
     served.server.resume().await?;
     eventually("the watches heal", LIMIT, async || {
         ensure!(served.control.process.output().contains("followed again"), "not yet");
         Ok(())
     })
     .await?;
+    ensure!(served.metric("windlass_api_server_followed").await? == 1.0, "the metric says that it is back");
     let said = served.control.process.output().matches("the API server can't be followed").count();
     ensure!(said == 1, "wanted one line in the log, saw {said}");
     let sent = served.metric("pilot_xds_pushes").await? - pushes;

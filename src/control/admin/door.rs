@@ -43,3 +43,50 @@ pub async fn pass(
         Err(_) => refuse(StatusCode::UNAUTHORIZED, "the token was refused"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, body::Body, extract::connect_info::MockConnectInfo, middleware, routing::get};
+    use ca::TokenError;
+    use model::Identity;
+    use tower::ServiceExt;
+
+    /// Knows tokens that are an identity's text.
+    struct Plain;
+
+    #[tonic::async_trait]
+    impl TokenVerifier for Plain {
+        async fn verify(&self, token: &str, _: SystemTime) -> Result<Identity, TokenError> {
+            token.parse().map_err(|_| TokenError::Forged)
+        }
+    }
+
+    #[tokio::test]
+    async fn strangers_need_a_token_of_an_operator() {
+        let door = || Door { verifier: Arc::new(Plain), operators: "istio-system".into() };
+        let bearer = |namespace: &str| Some(format!("Bearer spiffe://cluster.local/ns/{namespace}/sa/a"));
+        for (peer, header, wanted) in [
+            ("127.0.0.1:1", None, 200),
+            ("[::1]:1", None, 200),
+            ("[::ffff:127.0.0.1]:1", None, 200),
+            ("192.0.2.1:1", None, 401),
+            ("192.0.2.1:1", Some("Basic YTpi".to_owned()), 401),
+            ("192.0.2.1:1", Some("Bearer nonsense".to_owned()), 401),
+            ("192.0.2.1:1", bearer("shop"), 403),
+            ("192.0.2.1:1", bearer("istio-system"), 200),
+        ] {
+            let peer: SocketAddr = peer.parse().unwrap();
+            let router = Router::new()
+                .route("/debug", get(|| async { "shown" }))
+                .layer(middleware::from_fn_with_state(Arc::new(door()), pass))
+                .layer(MockConnectInfo(peer));
+            let mut request = Request::builder().uri("/debug");
+            if let Some(header) = &header {
+                request = request.header(header::AUTHORIZATION, header);
+            }
+            let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), wanted, "{peer} {header:?}");
+        }
+    }
+}

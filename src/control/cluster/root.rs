@@ -1,7 +1,7 @@
 //! The authority's root in a Secret of the control plane's namespace. Every replica follows it; whoever finds a change
 //! due writes it, and the API server lets one of them win.
 
-use super::Cluster;
+use super::{Cluster, whole};
 use base::drain::Drain;
 use ca::{Ca, Kept};
 use futures::StreamExt;
@@ -38,7 +38,8 @@ pub async fn open(cluster: &Cluster, organization: &str) -> Result<Kept, ca::Roo
         match read_or_make(cluster, organization).await? {
             Ok(text) => return Ok(Kept::new(format!("Secret {}/{SECRET}", cluster.namespace), text)),
             Err(error) if !std::mem::replace(&mut complained, true) => {
-                tracing::warn!(%error, secret = SECRET, "the authority's root can't be read yet");
+                let error = whole(&error);
+                tracing::warn!(error, secret = SECRET, "the authority's root can't be read yet");
             }
             Err(_) => {}
         }

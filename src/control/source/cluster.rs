@@ -11,7 +11,7 @@ mod named;
 pub mod rights;
 
 use super::{Inbox, TellProblems};
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, metrics::Metrics};
 use api::{Kind, ObjectId, Problem};
 use base::{drain::Drain, tasks::Tasks};
 use futures::StreamExt;
@@ -56,6 +56,7 @@ pub fn watch(
     tell: TellProblems,
     onlookers: Onlookers,
     wanted: watch::Receiver<Arc<BTreeSet<ObjectId>>>,
+    metrics: Metrics,
     tasks: &Tasks,
 ) {
     let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| !is_by_name(*kind)).collect();
@@ -66,7 +67,7 @@ pub fn watch(
         problems: Mutex::default(),
         tell: Mutex::new(tell),
         onlookers,
-        health: Health::default(),
+        health: Health::new(metrics),
     });
     let mut presences = BTreeMap::new();
     for kind in kinds {

@@ -1,6 +1,7 @@
 //! Whether the API server answers: said once when it stops, once when it is back.
 
 use super::LONGEST_WAIT;
+use crate::{cluster::whole, metrics::Metrics};
 use base::drain::Drain;
 use kube::{
     Client,
@@ -24,8 +25,8 @@ const STARTING: Duration = Duration::from_secs(15);
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// How well the watches do.
-#[derive(Default)]
 pub struct Health {
+    metrics: Metrics,
     state: Mutex<State>,
     failed: Notify,
     /// Cheaper to look at than the state.
@@ -41,6 +42,12 @@ struct State {
 }
 
 impl Health {
+    /// All is well until something fails.
+    pub fn new(metrics: Metrics) -> Self {
+        metrics.follows(true);
+        Self { metrics, state: Mutex::default(), failed: Notify::new(), any_forbidden: AtomicBool::new(false) }
+    }
+
     /// A watch failed; it is tried again.
     pub fn failed(&self, what: &str, error: &watcher::Error) {
         let mut state = self.state();
@@ -58,7 +65,9 @@ impl Health {
             return;
         }
         if state.last.replace(Instant::now()).is_none() {
-            tracing::warn!(what, %error, "the API server can't be followed; what is known stays in use");
+            let error = whole(error);
+            tracing::warn!(what, error, "the API server can't be followed; what is known stays in use");
+            self.metrics.follows(false);
             self.failed.notify_one();
         }
     }
@@ -96,6 +105,7 @@ impl Health {
             let calm = state.last.is_none_or(|last| last.elapsed() > LONGEST_WAIT + PERIOD);
             if calm && matches!(answers, Ok(Ok(_))) {
                 state.last = None;
+                self.metrics.follows(true);
                 return;
             }
         }
