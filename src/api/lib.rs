@@ -16,6 +16,7 @@ mod http_filter;
 mod http_route;
 mod listener_set;
 pub mod manifest;
+mod mesh_config;
 mod object;
 mod problem;
 mod reference;
@@ -65,6 +66,9 @@ pub use k8s_openapi::{
     },
 };
 pub use listener_set::{ListenerSet, ListenerSetSpec, ParentGatewayReference};
+pub use mesh_config::{
+    AuthRequestBody, GrpcAuthProvider, HttpAuthProvider, MeshProvider, MeshProviderKind, extension_providers,
+};
 pub use object::{Kind, Object, ObjectId};
 pub use problem::{FieldPath, Problem, Severity, Step};
 pub use reference::{

@@ -38,6 +38,7 @@ impl Graph {
             trust: tables.trust,
             backend_certificates: tables.backend_certificates,
             policies: tables.policies,
+            authorizers: tables.authorizers,
             authentications: tables.authentications,
         };
         let resources = translate::declare(&mut engine, translate, inputs);

@@ -5,6 +5,7 @@
 //! Every value is ordered and comparable, so that tables of them are deterministic and equal results stop a change.
 
 mod authentication;
+mod authorizer;
 mod certificate;
 mod cluster;
 mod host;
@@ -19,6 +20,7 @@ mod stream;
 mod trust;
 
 pub use authentication::{Authentication, JwtRule};
+pub use authorizer::{Authorizer, AuthorizerBody, AuthorizerHttp, AuthorizerProtocol};
 pub use certificate::{CertificateKey, KeyPair};
 pub use cluster::{AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, SubjectName};
 pub use host::Hostname;

@@ -17,6 +17,8 @@ pub enum Action {
     Deny,
     /// Notes, and decides nothing.
     Audit,
+    /// Asks the Gateway's [`crate::Authorizer`].
+    Custom,
 }
 
 /// One policy that applies to a gateway.

@@ -63,8 +63,8 @@ pub use settings::{CONTROLLER, ENVOY_CONTROLLER, Reach, Settings};
 
 use engine::{Engine, Table};
 use model::{
-    Authentication, CertificateKey, Cluster, Endpoints, Infrastructure, KeyPair, Listener, ListenerKey, ObjectKey,
-    ObjectRef, Policy, Status, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
+    Authentication, Authorizer, CertificateKey, Cluster, Endpoints, Infrastructure, KeyPair, Listener, ListenerKey,
+    ObjectKey, ObjectRef, Policy, Status, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
 use std::sync::Arc;
 
@@ -98,6 +98,8 @@ pub struct Tables {
     pub backend_certificates: Table<ObjectKey, CertificateKey>,
     /// All policies that apply to a Gateway, in the order of their keys.
     pub policies: Table<ObjectKey, Policy>,
+    /// Whom a Gateway asks about what its CUSTOM policies match; at most one row.
+    pub authorizers: Table<ObjectKey, Authorizer>,
     /// All RequestAuthentications that apply to a Gateway, in the order of their keys.
     pub authentications: Table<ObjectKey, Authentication>,
     /// Where keys of issuers are to be fetched; what comes of it goes into `inputs.fetched_keys`.
@@ -136,14 +138,16 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let heads = engine.union("all route heads", &[routes.heads, stream_routes.heads]);
     let refs = engine.union("all reference faults", &[routes.refs, stream_routes.refs]);
     let routes = route::Routes { heads, refs, ..routes };
-    let clusters = http2::clusters(engine, services.clusters, routes.http2);
-    let endpoints = http2::endpoints(engine, endpoints, routes.http2);
+    let policies = policy::declare(engine, &inputs, &gateways, services.shapes, &settings);
+    let http2 = engine.union("clusters in HTTP/2", &[routes.http2, policies.http2]);
+    let clusters = http2::clusters(engine, services.clusters, http2);
+    let endpoints = http2::endpoints(engine, endpoints, http2);
     let rivals = rivals::declare(engine, &gateways, &routes, labels);
     let parents = parent::declare(engine, &gateways, &routes, labels, rivals);
     let hosts = virtual_host::declare(engine, &gateways, &parents, &routes);
     let streams = stream::declare(engine, &gateways, &parents, &stream_routes);
-    let gateway_clusters = engine.union("all gateway clusters", &[hosts.gateway_clusters, streams.gateway_clusters]);
-    let policies = policy::declare(engine, &inputs, &gateways, &settings);
+    let gateway_clusters = engine
+        .union("all gateway clusters", &[hosts.gateway_clusters, streams.gateway_clusters, policies.gateway_clusters]);
     let authentications = authentication::declare(engine, &inputs, &gateways, &settings);
     let statuses =
         status::declare(engine, &inputs, &classes, &gateways, &listeners, &frontends, &routes, &parents, &policies);
@@ -163,11 +167,12 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         trust: engine.union("trust", &[backend_tls.trust, frontends.trust]),
         backend_certificates: frontends.shown,
         policies: policies.by_gateway,
+        authorizers: policies.authorizers,
         authentications: authentications.by_gateway,
         key_sources: authentications.sources,
         statuses,
         gateway_accounts: gateways.accounts,
         infrastructures: gateways.infrastructures,
-        wanted: wanted::declare(engine, &inputs, &gateways, grants, backend_tls.wanted),
+        wanted: wanted::declare(engine, &inputs, &gateways, grants, &[backend_tls.wanted, policies.wanted]),
     }
 }

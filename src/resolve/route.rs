@@ -5,7 +5,7 @@
 
 pub(crate) mod backend;
 mod cors;
-mod filter;
+pub(crate) mod filter;
 mod matching;
 mod rule;
 mod session;

@@ -37,7 +37,7 @@ pub(crate) fn declare(
     inputs: &Inputs,
     gateways: &Gateways,
     grants: Grants,
-    of_backends: Wanted,
+    others: &[Wanted],
 ) -> Wanted {
     let written = inputs.gateways;
     let of_gateways = engine.derive("objects wanted by gateways", &gateways.shapes, move |view, key, rows| {
@@ -46,7 +46,7 @@ pub(crate) fn declare(
         let references = rows.iter().flat_map(|shape| of_gateway(view, key, shape, grants));
         references.chain(parameters).map(|object| (object, ())).collect()
     });
-    engine.union("objects wanted", &[of_gateways, of_backends])
+    engine.union("objects wanted", &[&[of_gateways], others].concat())
 }
 
 fn of_gateway(view: &View, key: &ObjectKey, shape: &Arc<GatewayShape>, grants: Grants) -> Vec<ObjectRef> {

@@ -1,6 +1,6 @@
 //! The HTTP connection manager: how requests are read and made canonical before anything looks at them.
 
-use crate::{Settings, access_log::access_log, jwt, rbac, steps, wire};
+use crate::{Settings, access_log::access_log, custom, jwt, rbac, steps, wire};
 use prost::Name;
 use proto::envoy::envoy::{
     config::core::v3::{
@@ -42,6 +42,7 @@ pub(crate) fn connection_manager(settings: &Settings, routes: String, verified: 
         http_filters: vec![
             place(steps::CORS, &Cors::default()),
             discovered(jwt::TOKENS, JwtAuthentication::type_url()),
+            discovered(custom::CUSTOM, FilterChainConfig::type_url()),
             policies(rbac::AUDIT),
             policies(rbac::DENY),
             policies(rbac::ALLOW),

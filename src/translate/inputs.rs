@@ -2,8 +2,8 @@
 
 use engine::Table;
 use model::{
-    Authentication, CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy, Stream,
-    StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
+    Authentication, Authorizer, CertificateKey, Cluster, Endpoints, KeyPair, Listener, ListenerKey, ObjectKey, Policy,
+    Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Inputs {
     pub backend_certificates: Table<ObjectKey, CertificateKey>,
     /// All policies that apply to a Gateway; any number of rows.
     pub policies: Table<ObjectKey, Policy>,
+    /// Whom a Gateway asks about what its CUSTOM policies match; at most one row.
+    pub authorizers: Table<ObjectKey, Authorizer>,
     /// All RequestAuthentications that apply to a Gateway; any number of rows.
     pub authentications: Table<ObjectKey, Authentication>,
 }

@@ -7,6 +7,7 @@
 mod access_log;
 mod action;
 mod cluster;
+mod custom;
 mod headers;
 mod http;
 mod inputs;
@@ -306,12 +307,14 @@ fn virtual_hosts(engine: &mut Engine, inputs: &Inputs) -> Resources {
 
 fn extensions(engine: &mut Engine, settings: &Arc<Settings>, inputs: &Inputs) -> Resources {
     let (settings, policies, authentications) = (settings.clone(), inputs.policies, inputs.authentications);
+    let authorizers = inputs.authorizers;
     engine.derive("extension resources", &inputs.gateways, move |view: &View, gateway: &ObjectKey, _: &Rows<()>| {
         let mine: Vec<Arc<Policy>> = view.rows(&policies, gateway).into_iter().collect();
         let tokens: Vec<Arc<Authentication>> = view.rows(&authentications, gateway).into_iter().collect();
+        let custom = custom::filter(&settings, &mine, view.get(&authorizers, gateway).as_deref());
         rbac::filters(&settings, &mine)
             .into_iter()
-            .chain([(jwt::TOKENS, jwt::filter(&tokens))])
+            .chain([(jwt::TOKENS, jwt::filter(&tokens)), (custom::CUSTOM, custom)])
             .map(|(name, filter)| (key(gateway, TypeUrl::Extension, name), filter))
             .collect()
     })

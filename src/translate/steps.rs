@@ -52,7 +52,7 @@ pub(crate) fn of_route(steps: &Steps) -> Vec<(&'static str, Any)> {
     cors.into_iter().chain(chain.map(|chain| (FILTER_CHAIN, wire::any(&chain)))).collect()
 }
 
-fn extension(name: &str, config: Any) -> TypedExtensionConfig {
+pub(crate) fn extension(name: &str, config: Any) -> TypedExtensionConfig {
     TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) }
 }
 
@@ -96,7 +96,7 @@ fn origin(origin: &Origin) -> StringMatcher {
 
 fn ext_authz(auth: &ExternalAuth) -> ExtAuthz {
     let (services, allowed_headers) = match &auth.protocol {
-        AuthProtocol::Grpc(headers) => (grpc(auth), headers),
+        AuthProtocol::Grpc(headers) => (grpc_service(&auth.cluster, &auth.authority, patience()), headers),
         AuthProtocol::Http { path, request_headers, response_headers } => {
             (http(auth, path, response_headers), request_headers)
         }
@@ -114,21 +114,27 @@ fn ext_authz(auth: &ExternalAuth) -> ExtAuthz {
     }
 }
 
-fn patience() -> Option<Duration> {
-    Some(wire::seconds(AUTH_SECONDS))
+fn patience() -> Duration {
+    wire::seconds(AUTH_SECONDS)
 }
 
-fn grpc(auth: &ExternalAuth) -> Services {
-    let target = EnvoyGrpc {
-        cluster_name: auth.cluster.to_string(),
-        authority: auth.authority.to_string(),
-        ..Default::default()
-    };
+/// A service that is asked by gRPC.
+pub(crate) fn grpc_service(cluster: &str, authority: &str, timeout: Duration) -> Services {
+    let target = EnvoyGrpc { cluster_name: cluster.to_owned(), authority: authority.to_owned(), ..Default::default() };
     Services::GrpcService(GrpcService {
         target_specifier: Some(TargetSpecifier::EnvoyGrpc(target)),
-        timeout: patience(),
+        timeout: Some(timeout),
         ..Default::default()
     })
+}
+
+/// A service that is asked by HTTP.
+pub(crate) fn http_uri(cluster: &str, authority: &str, timeout: Duration) -> HttpUri {
+    HttpUri {
+        uri: format!("http://{authority}"),
+        timeout: Some(timeout),
+        http_upstream_type: Some(HttpUpstreamType::Cluster(cluster.to_owned())),
+    }
 }
 
 fn http(auth: &ExternalAuth, path: &str, response_headers: &[Arc<str>]) -> Services {
@@ -139,11 +145,7 @@ fn http(auth: &ExternalAuth, path: &str, response_headers: &[Arc<str>]) -> Servi
         some => names(some),
     };
     Services::HttpService(HttpService {
-        server_uri: Some(HttpUri {
-            uri: format!("http://{}", auth.authority),
-            timeout: patience(),
-            http_upstream_type: Some(HttpUpstreamType::Cluster(auth.cluster.to_string())),
-        }),
+        server_uri: Some(http_uri(&auth.cluster, &auth.authority, patience())),
         path_prefix: path.to_owned(),
         authorization_response: Some(AuthorizationResponse {
             allowed_upstream_headers: Some(upstream),

@@ -122,7 +122,8 @@ pub(crate) fn is_open(port: u16, policies: &[Arc<Policy>]) -> bool {
     let bare = |to: &model::Operation| to.hosts.is_empty() && to.methods.is_empty() && to.paths.is_empty();
     let surely = |rule: &model::PolicyRule| rule.from.is_empty() && rule.when.is_empty() && rule.to.iter().all(bare);
     let of = |action| policies.iter().filter(move |policy| policy.action == action && !policy.dry_run);
-    let denied = of(PolicyAction::Deny).flat_map(|policy| &policy.rules).any(meets);
+    // Nobody can be asked about datagrams.
+    let denied = of(PolicyAction::Deny).chain(of(PolicyAction::Custom)).flat_map(|policy| &policy.rules).any(meets);
     let mut allows = of(PolicyAction::Allow).peekable();
     let is_allowed =
         allows.peek().is_none() || allows.flat_map(|policy| &policy.rules).any(|rule| surely(rule) && meets(rule));

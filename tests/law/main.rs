@@ -38,6 +38,7 @@ fn emitted(settings: &Settings, policies: &[Policy]) -> [Vec<u8>; 3] {
         trust: *engine.input("trust"),
         backend_certificates: *engine.input("backend certificates"),
         authentications: *engine.input("authentications"),
+        authorizers: *engine.input("authorizers"),
         policies: engine.derive("policies of gateways", &all, {
             let gateway = gateway.clone();
             move |_: &engine::View, _: &usize, rows: &engine::Rows<Policy>| vec![(gateway.clone(), (*rows[0]).clone())]

@@ -157,7 +157,7 @@ fn paths(action: PolicyAction, paths: &ValueSet<StringMatch>, path: &str) -> boo
         let holds = values.iter().any(|one| text(one, Some(path))) == wanted;
         match (doubtful && !values.contains(&StringMatch::Present), action) {
             (false, _) => holds,
-            (true, PolicyAction::Deny | PolicyAction::Audit) => true,
+            (true, PolicyAction::Deny | PolicyAction::Audit | PolicyAction::Custom) => true,
             (true, PolicyAction::Allow) => false,
         }
     };

@@ -179,6 +179,7 @@ fn object(policy: &Policy, namespace: &str, gateway: &str) -> Value {
         PolicyAction::Allow => "ALLOW",
         PolicyAction::Deny => "DENY",
         PolicyAction::Audit => "AUDIT",
+        PolicyAction::Custom => "CUSTOM",
     };
     let annotations = if policy.dry_run { json!({"istio.io/dry-run": "true"}) } else { json!({}) };
     json!({

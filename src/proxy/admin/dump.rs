@@ -245,6 +245,7 @@ fn step(step: &Step) -> Value {
             "providers": text(&filter.providers),
             "requires": filter.requires.as_ref().map(|requires| format!("{requires:?}")),
         }),
+        Step::Chain(steps) => json!({"chain": steps.iter().map(self::step).collect::<Vec<_>>()}),
         Step::ExtAuthz(authz) => json!({"ext_authz": {"cluster": *authz.cluster}}),
     }
 }

@@ -2,7 +2,10 @@
 //! own (ECDS), or at a route.
 
 use super::{Name, StringMatch};
-use crate::{authz::Rbac, jwt::JwtFilter};
+use crate::{
+    authz::{MetadataMatch, Rbac},
+    jwt::JwtFilter,
+};
 use std::{sync::Arc, time::Duration};
 
 /// One step.
@@ -14,6 +17,8 @@ pub enum Step {
     Jwt(Arc<JwtFilter>),
     /// Authorisation by a service (`envoy.filters.http.ext_authz`).
     ExtAuthz(Arc<ExtAuthz>),
+    /// Several steps, under one name (`envoy.filters.http.filter_chain`).
+    Chain(Arc<[Step]>),
     /// The requests of a session go to one endpoint (`envoy.filters.http.stateful_session`).
     Session(Arc<Session>),
 }
@@ -46,6 +51,8 @@ pub struct RouteSteps {
 /// Asks a service whether a request may pass.
 #[derive(Clone, Debug)]
 pub struct ExtAuthz {
+    /// Only requests of which filters before have said this are asked about; none is all.
+    pub only: Option<MetadataMatch>,
     /// How it is asked.
     pub service: AuthService,
     /// The cluster of the service; if there is none, nothing passes.

@@ -83,7 +83,7 @@ impl Config {
         match from {
             PolicySource::Named(name) => match self.extensions.get(name)? {
                 Step::Rbac(rbac) => Some(rbac),
-                Step::ExtAuthz(_) | Step::Jwt(_) | Step::Session(_) => None,
+                Step::ExtAuthz(_) | Step::Jwt(_) | Step::Session(_) | Step::Chain(_) => None,
             },
             PolicySource::Inline(rbac) => Some(rbac),
         }

@@ -34,6 +34,7 @@ pub(super) async fn run(
         let steps = match filter {
             HttpFilter::Inline(step) => std::slice::from_ref(step),
             HttpFilter::Named(name) => match config.extensions.get(name) {
+                Some(Step::Chain(steps)) => steps,
                 Some(step) => std::slice::from_ref(step),
                 None => {
                     let why = Box::new(Explanation::missing(name));
@@ -69,6 +70,9 @@ pub(super) async fn run(
                         return Some(refuse(x, trace, source, responder, &why).await);
                     }
                 }
+                // A chain is taken apart above; the door lets none stand in another.
+                Step::Chain(_) => {}
+                Step::ExtAuthz(authz) if authz.only.as_ref().is_some_and(|only| !only.matches(&trace.metadata)) => {}
                 Step::ExtAuthz(authz) => {
                     // Boxed: requests that ask nobody don't pay for it.
                     let asked = Box::pin(ext_authz::run(config, authz, x, trace, source, responder)).await;

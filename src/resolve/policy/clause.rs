@@ -22,7 +22,7 @@ impl Reader<'_> {
         self.problems.push(what);
         match self.action {
             PolicyAction::Allow => Err(Never),
-            PolicyAction::Deny | PolicyAction::Audit => Ok(T::default()),
+            PolicyAction::Deny | PolicyAction::Audit | PolicyAction::Custom => Ok(T::default()),
         }
     }
 

@@ -191,7 +191,7 @@ fn header_edits(written: &api::HttpHeaderFilter) -> Result<HeaderEdits, Mistake>
 }
 
 /// Whether a text can be the name of a header or a cookie (RFC 9110 5.6.2).
-pub(super) fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(of_token)
 }

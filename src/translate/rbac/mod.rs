@@ -87,11 +87,26 @@ pub(crate) fn filters(settings: &Settings, policies: &[Arc<Policy>]) -> [(&'stat
     })
 }
 
-/// The two filters of a gateway's streams. Nothing is noted of connections.
+/// A filter that notes which CUSTOM rule matches, and decides nothing.
+pub(crate) fn noting_custom(settings: &Settings, policies: &[Arc<Policy>]) -> Any {
+    let custom: Vec<&Policy> =
+        policies.iter().map(|policy| &**policy).filter(|policy| policy.action == PolicyAction::Custom).collect();
+    let mut filter = Vec::new();
+    field(&mut filter, SHADOW_RULES, &rules(settings, Action::Allow, &custom));
+    field(&mut filter, SHADOW_PREFIX, crate::custom::ASKED.as_bytes());
+    Any { type_url: <Rbac as prost::Name>::type_url(), value: filter }
+}
+
+/// The two filters of a gateway's streams. Nothing is noted of connections, and nobody can be asked about them: what
+/// CUSTOM policies match is denied.
 pub(crate) fn stream_filters(settings: &Settings, policies: &[Arc<Policy>]) -> [(&'static str, Resource); 2] {
     [(STREAM_DENY, PolicyAction::Deny, Action::Deny), (STREAM_ALLOW, PolicyAction::Allow, Action::Allow)].map(
         |(name, ours, theirs)| {
-            let enforced = policies.iter().filter(|policy| policy.action == ours && !policy.dry_run);
+            let is_ours = |action| match action {
+                PolicyAction::Custom => ours == PolicyAction::Deny,
+                action => action == ours,
+            };
+            let enforced = policies.iter().filter(|policy| is_ours(policy.action) && !policy.dry_run);
             let mine: Vec<_> = enforced.map(|policy| stream::without_requests(policy)).collect();
             let mut filter = StreamRbac { stat_prefix: name.to_owned(), ..Default::default() }.encode_to_vec();
             if !mine.is_empty() {

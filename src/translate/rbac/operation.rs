@@ -35,7 +35,9 @@ pub(super) fn header(header: HeaderMatcher) -> Permission {
 fn paths(all: &mut Vec<Permission>, action: PolicyAction, paths: &ValueSet<StringMatch>) {
     let judge = |leaf: Permission, certain: bool| match (certain, action) {
         (true, _) => leaf,
-        (false, PolicyAction::Deny | PolicyAction::Audit) => Permission::or(vec![leaf, unjudged()]),
+        (false, PolicyAction::Deny | PolicyAction::Audit | PolicyAction::Custom) => {
+            Permission::or(vec![leaf, unjudged()])
+        }
         (false, PolicyAction::Allow) => Permission::and(vec![leaf, unjudged().not()]),
     };
     let any_of = |values: &[StringMatch]| Permission::or(values.iter().map(path).collect());

@@ -10,7 +10,7 @@ pub(super) fn without_requests(policy: &Policy) -> Policy {
     let rules = policy.rules.iter();
     let rules = match policy.action {
         PolicyAction::Allow => rules.filter_map(narrowed).collect(),
-        PolicyAction::Deny | PolicyAction::Audit => rules.map(widened).collect(),
+        PolicyAction::Deny | PolicyAction::Audit | PolicyAction::Custom => rules.map(widened).collect(),
     };
     Policy { rules, ..policy.clone() }
 }

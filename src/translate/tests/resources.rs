@@ -122,6 +122,7 @@ fn mesh(settings: Settings) -> Mesh {
         backend_certificates: *engine.input("backend certificates"),
         policies: *policies,
         authentications: *engine.input("authentications"),
+        authorizers: *engine.input("authorizers"),
     };
     let outputs = translate::declare(&mut engine, settings, inputs);
     let mut batch = Batch::new();

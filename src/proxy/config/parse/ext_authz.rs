@@ -4,6 +4,7 @@ use super::{
     at::{At, Fault, take},
     filter::list,
     headers::literal,
+    matcher,
 };
 use crate::config::{AuthBody, AuthService, ExtAuthz, HttpAuth, Name};
 use proto::envoy::envoy::{
@@ -27,7 +28,7 @@ pub(super) fn filter(at: &At<'_>, message: pb::ExtAuthz) -> Result<ExtAuthz, Fau
     // Statistics, spans and metadata for other filters are nothing that decides.
     take!(at, message => pb::ExtAuthz {
         services, transport_api_version, failure_mode_allow, with_request_body, status_on_error, allowed_headers,
-        disallowed_headers,
+        disallowed_headers, filter_enabled_metadata,
     }
     moot {
         stat_prefix, charge_cluster_response_stats, emit_filter_state_stats, emit_client_span, clear_route_cache,
@@ -36,8 +37,7 @@ pub(super) fn filter(at: &At<'_>, message: pb::ExtAuthz) -> Result<ExtAuthz, Fau
     }
     refuse {
         failure_mode_allow_header_add, metadata_context_namespaces, typed_metadata_context_namespaces,
-        route_metadata_context_namespaces, route_typed_metadata_context_namespaces, filter_enabled,
-        filter_enabled_metadata, deny_at_disable, encode_raw_headers, decoder_header_mutation_rules,
+        route_metadata_context_namespaces, route_typed_metadata_context_namespaces, filter_enabled, deny_at_disable, encode_raw_headers, decoder_header_mutation_rules,
         enable_dynamic_metadata_ingestion, filter_metadata, max_denied_response_body_bytes, shadow_mode,
     });
     if ApiVersion::try_from(transport_api_version) == Ok(ApiVersion::V2) {
@@ -47,7 +47,9 @@ pub(super) fn filter(at: &At<'_>, message: pb::ExtAuthz) -> Result<ExtAuthz, Fau
         Services::GrpcService(service) => grpc(&at.field("grpc_service"), service)?,
         Services::HttpService(service) => http(&at.field("http_service"), service)?,
     };
+    let at_only = at.field("filter_enabled_metadata");
     Ok(ExtAuthz {
+        only: filter_enabled_metadata.map(|only| matcher::metadata(&at_only, only)).transpose()?,
         service,
         cluster,
         timeout,

@@ -85,6 +85,7 @@ pub(super) fn step(at: &At<'_>, any: Any) -> Result<Step, Fault> {
         url if url == Rbac::type_url() => Ok(Step::Rbac(Arc::new(rbac::filter(at, &any)?))),
         url if url == JwtAuthentication::type_url() => Ok(Step::Jwt(Arc::new(jwt::filter(at, &any)?))),
         url if url == ExtAuthz::type_url() => Ok(Step::ExtAuthz(Arc::new(ext_authz::filter(at, at.unpack(&any)?)?))),
+        url if url == FilterChainConfig::type_url() => Ok(Step::Chain(named_chain(at, at.unpack(&any)?)?)),
         url if url == StatefulSession::type_url() => Ok(Step::Session(Arc::new(session(at, at.unpack(&any)?)?))),
         url => at.fail(format!("a filter of type {url:?} is unknown")),
     }
@@ -120,7 +121,7 @@ fn discovery(at: &At<'_>, source: ExtensionConfigSource) -> Result<(), Fault> {
     take!(at, source => ExtensionConfigSource { config_source, type_urls } moot {}
         refuse { default_config, apply_default_config_without_warming });
     ads(&at.field("config_source"), config_source)?;
-    let known = [Rbac::type_url(), JwtAuthentication::type_url(), ExtAuthz::type_url()];
+    let known = [Rbac::type_url(), JwtAuthentication::type_url(), ExtAuthz::type_url(), FilterChainConfig::type_url()];
     match type_urls.iter().position(|url| !known.contains(url)) {
         None => Ok(()),
         Some(index) => {
@@ -159,13 +160,24 @@ pub(super) fn of_route(at: &At<'_>, configs: HashMap<String, Any>) -> Result<Opt
 
 fn chain(at: &At<'_>, message: FilterChainConfigPerRoute) -> Result<Box<[Step]>, Fault> {
     take!(at, message => FilterChainConfigPerRoute { filter_chain } moot {} refuse {});
-    let FilterChain { filters } = at.want("filter_chain", filter_chain)?;
-    let at_chain = at.field("filter_chain");
-    let at_filters = at_chain.field("filters");
+    steps(&at.field("filter_chain"), at.want("filter_chain", filter_chain)?)
+}
+
+fn named_chain(at: &At<'_>, message: FilterChainConfig) -> Result<Arc<[Step]>, Fault> {
+    take!(at, message => FilterChainConfig { default_filter_chain } moot {} refuse {});
+    let at = at.field("default_filter_chain");
+    Ok(default_filter_chain.map(|chain| steps(&at, chain)).transpose()?.unwrap_or_default().into())
+}
+
+fn steps(at: &At<'_>, FilterChain { filters }: FilterChain) -> Result<Box<[Step]>, Fault> {
+    let at_filters = at.field("filters");
     let step = |(index, filter): (usize, TypedExtensionConfig)| {
         let at = at_filters.index(index);
         take!(at, filter => TypedExtensionConfig { typed_config } moot { name } refuse {});
-        self::step(&at.field("typed_config"), at.want("typed_config", typed_config)?)
+        match self::step(&at.field("typed_config"), at.want("typed_config", typed_config)?)? {
+            Step::Chain(_) => at.fail("a chain can't stand in a chain"),
+            step => Ok(step),
+        }
     };
     filters.into_iter().enumerate().map(step).collect()
 }
