@@ -43,7 +43,7 @@ async fn kinds_come_and_go_without_a_restart() -> Result<()> {
     let place = Place::take()?;
     let server = ApiServer::start(&place).await?;
     server.install_crds(&["gatewayclasses", "gateways"])?;
-    server.apply(objects::GATEWAY)?;
+    server.apply(&format!("{RIGHTS}{}", objects::GATEWAY))?;
     let control = Control::start(&place, 1, &server.admin(), &[])?;
     ready(&control).await?;
     ensure!(uses(&control, "gw").await?, "a Gateway, read without the other kinds");
