@@ -66,6 +66,8 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// None is clear text.
     pub tls: Option<BackendTls>,
+    /// Whether a connection starts with a PROXY header that says whom it is for.
+    pub proxy_protocol: bool,
 }
 
 /// Whether an endpoint may get requests.

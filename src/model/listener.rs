@@ -74,4 +74,6 @@ pub struct Listener {
     pub hostname: Hostname,
     /// Present if TLS ends here: always with HTTPS, never with HTTP, TCP and UDP.
     pub tls: Option<Tls>,
+    /// Whether connections start with a PROXY header; all listeners of a port want one, or none.
+    pub proxy_protocol: bool,
 }

@@ -23,6 +23,7 @@ mod message;
 pub mod metrics;
 mod observe;
 pub mod plane;
+pub mod proxy_protocol;
 pub mod rehearsal;
 pub mod route;
 mod run;

@@ -180,13 +180,14 @@ impl Rehearsal {
         }
         let conn = Conn {
             peer: question.peer,
+            remote: question.peer,
             local: SocketAddr::new(question.local, question.port),
             tls: tls.map(|_| "TLSv1.3"),
             sni: question.server_name.as_deref().filter(|name| !name.is_empty()).map(Into::into),
             certificate: tls.map(|_| Arc::new(shown.unwrap_or_default())),
         };
         let link = Link {
-            peer: conn.peer.ip().to_string().into(),
+            peer: conn.remote.ip().to_string().into(),
             conn,
             listener: listener.name.clone(),
             chain: chain.clone(),

@@ -12,6 +12,7 @@ use crate::{
     listener_set::{self, Members, SetShape},
     namespace::{Allowed, Labels},
     parameters,
+    proxy_protocol::{ACCEPT, Ports},
     status::Fault,
 };
 use api::{GATEWAY_GROUP, SecretObjectReference};
@@ -86,6 +87,8 @@ pub(crate) struct ListenerShape {
     pub(crate) conflict: Option<Fault>,
     /// Route kinds that we don't know.
     pub(crate) kinds_fault: Option<Fault>,
+    /// Whether connections start with a PROXY header.
+    pub(crate) proxy_protocol: bool,
     /// Another HTTPS listener of the port that has hosts in common with it.
     pub(crate) overlaps: Option<Arc<str>>,
 }
@@ -203,12 +206,18 @@ fn shape(
     conflict::find(&mut listeners);
     conflict::bound(&mut listeners);
     find_overlaps(&mut listeners);
-    let fault = match class.fault {
-        Some(_) => Some(Fault::new(
+    let announced = Ports::of(&gateway.metadata, ACCEPT);
+    for listener in listeners.iter_mut().filter(|listener| listener.protocol != Some(Protocol::Udp)) {
+        listener.proxy_protocol = announced.as_ref().is_ok_and(|ports| ports.has(listener.port));
+    }
+    let fault = match (&class.fault, announced) {
+        (Some(_), _) => Some(Fault::new(
             "NotReconciled",
             format!("spec.gatewayClassName: GatewayClass {} is not accepted; see its status", spec.gateway_class_name),
         )),
-        None => parameters.or_else(|| gateway_fault(spec, &listeners)),
+        // Without a header, everybody would have the address of who passes connections on.
+        (None, Err(what)) => Some(Fault::new("Invalid", what)),
+        (None, Ok(_)) => parameters.or_else(|| gateway_fault(spec, &listeners)),
     };
     let infrastructure = spec.infrastructure.as_ref();
     let mut labels = infrastructure.map(|infrastructure| infrastructure.labels.clone()).unwrap_or_default();
@@ -289,6 +298,7 @@ fn listener(
         fault: listener_fault(&at, listener, protocol, settings),
         conflict: None,
         kinds_fault,
+        proxy_protocol: false,
         overlaps: None,
     }
 }

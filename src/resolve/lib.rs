@@ -45,6 +45,7 @@ mod parameters;
 mod parent;
 mod policy;
 mod precedence;
+mod proxy_protocol;
 mod regex;
 mod rivals;
 mod route;

@@ -102,6 +102,7 @@ fn resolve(
         protocol,
         hostname: listener.hostname.clone(),
         tls,
+        proxy_protocol: listener.proxy_protocol,
     });
     Resolved { listener, refs_fault, fault }
 }

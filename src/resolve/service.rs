@@ -1,6 +1,11 @@
 //! Services: what a backend reference finds, and the clusters that stand for their ports.
 
-use crate::{Inputs, Settings, backend_tls::BackendTlsPolicies, http2};
+use crate::{
+    Inputs, Settings,
+    backend_tls::BackendTlsPolicies,
+    http2,
+    proxy_protocol::{Ports, SEND},
+};
 use api::{IntOrString, ServicePort};
 use engine::{Engine, Table};
 use model::{AppProtocol, BackendTls, Cluster, Discovery, ObjectKey};
@@ -19,6 +24,8 @@ pub(crate) struct Services {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ServiceShape {
     pub(crate) ports: Vec<Port>,
+    /// Why it can't be spoken to at all.
+    pub(crate) fault: Option<Arc<str>>,
     /// The name that an ExternalName points to.
     external: Option<Arc<str>>,
 }
@@ -34,6 +41,8 @@ pub(crate) struct Port {
     pub(crate) transport: Transport,
     /// What it speaks, or what it says that is no HTTP.
     pub(crate) protocol: Result<AppProtocol, Arc<str>>,
+    /// Whether it wants a PROXY header; then requests can't be sent to it, which share connections.
+    proxy_protocol: bool,
     target: u16,
 }
 
@@ -113,19 +122,24 @@ fn shape(key: &ObjectKey, service: &api::Service, settings: &Settings) -> Servic
     let spec = service.spec.as_ref();
     let is_external = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
     let external = spec.filter(|_| is_external).and_then(|spec| spec.external_name.as_deref());
+    let announced = Ports::of(&service.metadata, SEND);
     let mut ports: Vec<Port> = Vec::new();
     for port in spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default() {
         let Ok(number) = u16::try_from(port.port) else { continue };
-        let (transport, protocol) = (Transport::parse(port.protocol.as_deref()), protocol(port));
+        let transport = Transport::parse(port.protocol.as_deref());
+        let proxy_protocol =
+            transport == Transport::Tcp && announced.as_ref().is_ok_and(|announced| announced.has(number));
+        let protocol = if proxy_protocol { Err("the PROXY protocol".into()) } else { protocol(port) };
         let cluster = cluster_name(number, transport, key, settings);
         let name = port.name.as_deref().unwrap_or_default().into();
-        let new = Port { number, name, cluster, transport, protocol, target: target(port).unwrap_or(number) };
+        let target = target(port).unwrap_or(number);
+        let new = Port { number, name, cluster, transport, protocol, proxy_protocol, target };
         // The API server lets a number stand once for each transport.
         if ports.iter().all(|known| (known.number, known.transport) != (number, transport)) {
             ports.push(new);
         }
     }
-    ServiceShape { ports, external: external.map(Arc::from) }
+    ServiceShape { ports, fault: announced.err().map(Arc::from), external: external.map(Arc::from) }
 }
 
 fn cluster_name(port: u16, transport: Transport, key: &ObjectKey, settings: &Settings) -> Arc<str> {
@@ -179,5 +193,5 @@ fn cluster(shape: &ServiceShape, port: &Port, tls: Option<BackendTls>) -> Option
         Err(_) if port.wants_tls() && tls.is_some() => AppProtocol::Http1,
         Err(_) => AppProtocol::Opaque,
     };
-    Some(Cluster { protocol, discovery, tls })
+    Some(Cluster { protocol, discovery, tls, proxy_protocol: port.proxy_protocol })
 }

@@ -2,6 +2,7 @@
 
 use crate::{tls, wire};
 use model::{AppProtocol, BackendTls, CertificateKey, Cluster, Discovery, Endpoints, Health};
+use prost::Name;
 use proto::{
     Resource,
     envoy::envoy::{
@@ -13,16 +14,22 @@ use proto::{
                     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
                 },
             },
-            core::v3::{Address, HealthStatus, Http2ProtocolOptions, Locality},
+            core::v3::{
+                Address, HealthStatus, Http2ProtocolOptions, Locality, ProxyProtocolConfig, TransportSocket,
+                proxy_protocol_config, transport_socket,
+            },
             endpoint::v3::{
                 ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints,
                 lb_endpoint::HostIdentifier,
             },
         },
-        extensions::upstreams::http::v3::{
-            HttpProtocolOptions,
-            http_protocol_options::{
-                ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+        extensions::{
+            transport_sockets::{proxy_protocol::v3::ProxyProtocolUpstreamTransport, raw_buffer::v3::RawBuffer},
+            upstreams::http::v3::{
+                HttpProtocolOptions,
+                http_protocol_options::{
+                    ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+                },
             },
         },
         r#type::v3::Percent,
@@ -85,6 +92,10 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster, shown: Option<&CertificateK
     if let Some(BackendTls::Originate(originate)) = &cluster.tls {
         message.transport_socket = Some(tls::upstream(originate, cluster.protocol, shown));
     }
+    if cluster.proxy_protocol {
+        let around = message.transport_socket.take().unwrap_or_else(cleartext);
+        message.transport_socket = Some(announced(around));
+    }
     if cluster.protocol == AppProtocol::H2c {
         // The only entry: the order of a map isn't defined.
         message.typed_extension_protocol_options.insert(HTTP_OPTIONS.to_owned(), wire::any(&prior_knowledge()));
@@ -95,6 +106,28 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster, shown: Option<&CertificateK
 /// Whether no endpoints are to be sent: names of DNS stand in the cluster, and one without a way to it has none.
 pub(crate) fn is_known_by_itself(cluster: &Cluster) -> bool {
     cluster.discovery != Discovery::Endpoints || cluster.tls == Some(BackendTls::Broken)
+}
+
+/// A socket whose connections start with a header that says whom they are for.
+fn announced(around: TransportSocket) -> TransportSocket {
+    let version = proxy_protocol_config::Version::V2.into();
+    socket(
+        "envoy.transport_sockets.upstream_proxy_protocol",
+        &ProxyProtocolUpstreamTransport {
+            config: Some(ProxyProtocolConfig { version, ..Default::default() }),
+            transport_socket: Some(around),
+            ..Default::default()
+        },
+    )
+}
+
+fn cleartext() -> TransportSocket {
+    socket("envoy.transport_sockets.raw_buffer", &RawBuffer::default())
+}
+
+fn socket(name: &str, config: &impl Name) -> TransportSocket {
+    let config_type = Some(transport_socket::ConfigType::TypedConfig(wire::any(config)));
+    TransportSocket { name: name.to_owned(), config_type }
 }
 
 /// HTTP/2 without negotiation.

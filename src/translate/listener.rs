@@ -2,6 +2,7 @@
 
 use crate::{Settings, http::connection_manager, route_name, stream, stream::stream_name, tls, wire};
 use model::{Clients, Hostname, Listener, ListenerKey, Protocol, StreamKey, Tls};
+use prost::Name;
 use proto::{
     Resource,
     envoy::envoy::{
@@ -9,7 +10,7 @@ use proto::{
             Filter, FilterChain, FilterChainMatch, Listener as EnvoyListener, ListenerFilter, filter, listener_filter,
         },
         extensions::{
-            filters::listener::tls_inspector::v3::TlsInspector,
+            filters::listener::{proxy_protocol::v3::ProxyProtocol, tls_inspector::v3::TlsInspector},
             transport_sockets::tls::v3::{
                 CommonTlsContext, DownstreamTlsContext, downstream_tls_context::SessionTicketKeysType,
             },
@@ -38,6 +39,7 @@ pub(crate) fn listener(
     hosts: &BTreeSet<(ListenerKey, Hostname)>,
 ) -> Resource {
     let tls = listeners.first().is_some_and(|(_, listener)| listener.protocol.is_by_server_name());
+    let announced = listeners.first().is_some_and(|(_, listener)| listener.proxy_protocol);
     let mut filter_chains: Vec<_> = match listeners.first() {
         Some((key, listener)) if listener.protocol == Protocol::Http => vec![cleartext(settings, key, listener)],
         Some((key, listener)) if listener.protocol == Protocol::Tcp => vec![tcp(key, listener)],
@@ -57,17 +59,23 @@ pub(crate) fn listener(
         address: Some(wire::address(&settings.bind.to_string(), settings.bound_port(port))),
         filter_chains,
         per_connection_buffer_limit_bytes: wire::uint(crate::BUFFER_LIMIT),
-        listener_filters: if tls { vec![tls_inspector()] } else { Vec::new() },
+        listener_filters: announced.then(proxy_protocol).into_iter().chain(tls.then(tls_inspector)).collect(),
         ..Default::default()
     })
 }
 
 fn tls_inspector() -> ListenerFilter {
-    ListenerFilter {
-        name: "envoy.filters.listener.tls_inspector".to_owned(),
-        config_type: Some(listener_filter::ConfigType::TypedConfig(wire::any(&TlsInspector::default()))),
-        ..Default::default()
-    }
+    listener_filter("envoy.filters.listener.tls_inspector", &TlsInspector::default())
+}
+
+/// Either version; who sends none is refused.
+fn proxy_protocol() -> ListenerFilter {
+    listener_filter("envoy.filters.listener.proxy_protocol", &ProxyProtocol::default())
+}
+
+fn listener_filter(name: &str, filter: &impl Name) -> ListenerFilter {
+    let config_type = Some(listener_filter::ConfigType::TypedConfig(wire::any(filter)));
+    ListenerFilter { name: name.to_owned(), config_type, ..Default::default() }
 }
 
 fn cleartext(settings: &Settings, key: &ListenerKey, listener: &Listener) -> FilterChain {

@@ -103,6 +103,9 @@ pub struct Request {
     body: String,
     raw: Option<String>,
     sni: Option<String>,
+    /// Before all else, TLS too: a PROXY header.
+    #[serde(default)]
+    pub preface: String,
     /// The certificate that the client shows, by its name in `issued`.
     pub certificate: Option<String>,
     /// The client's address: the last number of the place's network.
@@ -208,6 +211,7 @@ impl Request {
             raw: self.raw.clone(),
             sni: self.sni.clone(),
             certificate: None,
+            preface: place.fill(&self.preface),
             source: Some(place.address(self.source.unwrap_or(77))) as Option<IpAddr>,
             limit: Duration::from_secs(20),
         }

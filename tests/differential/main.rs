@@ -158,7 +158,7 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
         yaml += objects::GATEWAY;
     }
     yaml += "---\n";
-    yaml += &case.objects.replace("$NET", place.address(0).to_string().trim_end_matches(".0"));
+    yaml += &place.fill(&case.objects);
     let logged = case.plan.requests.iter().any(|request| !request.expect.log.is_empty());
     let log = if logged { "json" } else { "off" };
     let trio = Trio::start_only(&place, &yaml, only, log).await.with_context(|| case.name.clone())?;

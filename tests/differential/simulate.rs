@@ -60,7 +60,9 @@ pub fn disagreement(
     let ours_only = request.alike == Alike::Ours && plane.name == "envoy";
     // Nor does it take certificates other than those of workloads.
     let is_shown = request.certificate.is_some();
-    if request.repeat > 1 || ours_only || is_shown || verdict["outcome"] == "unknown" {
+    // Whom a PROXY header names isn't asked about.
+    let is_announced = !request.preface.is_empty();
+    if request.repeat > 1 || is_announced || ours_only || is_shown || verdict["outcome"] == "unknown" {
         return None;
     }
     let drawn = verdict["backends"].as_array().into_iter().flatten();

@@ -21,6 +21,9 @@ pub struct StreamRequest {
     pub port: u16,
     #[serde(default)]
     sni: String,
+    /// Before all else: a PROXY header, latin-1.
+    #[serde(default)]
+    preface: String,
     first: Option<String>,
     #[serde(default = "hello")]
     send: String,
@@ -72,6 +75,7 @@ pub async fn misses(place: &Place, plane: &DataPlane, request: &StreamRequest) -
     let exchange = Exchange {
         over: request.over,
         sni: request.sni.clone(),
+        preface: place.fill(&request.preface),
         first: request.first.clone(),
         send: request.send.clone(),
         source: Some(place.address(request.source.unwrap_or(77))),
@@ -92,7 +96,8 @@ pub async fn misses(place: &Place, plane: &DataPlane, request: &StreamRequest) -
         let off = request.share.iter().filter(|(who, part)| (share(who) - **part).abs() > slack(**part));
         return off.map(|(who, part)| format!("{name}: wanted {part} of {who}, saw {tally:?}")).collect();
     }
-    match (&request.answer, outcome) {
+    let answer = request.answer.as_ref().map(|answer| place.fill(answer));
+    match (&answer, outcome) {
         (Some(wanted), Ok(seen)) if *wanted == seen => Vec::new(),
         (Some(wanted), Ok(seen)) => vec![format!("{name}: wanted {wanted:?}, saw {seen:?}")],
         (Some(wanted), Err(error)) => vec![format!("{name}: wanted {wanted:?}, saw {error:#}")],

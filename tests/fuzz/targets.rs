@@ -5,6 +5,7 @@ use model::{Identity, TrustDomain};
 use proxy::{
     h1::{Decoder, Length, Limits, Scan, Step, parse_request, parse_response},
     head::{Head, Normalize, Reply},
+    proxy_protocol::{self, Ends, Header},
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::{path::Path, time::Duration, time::SystemTime};
@@ -13,13 +14,14 @@ use std::{path::Path, time::Duration, time::SystemTime};
 pub type Make = fn() -> Target;
 
 /// All of them: a name and how it is made.
-pub const ALL: [(&str, Make); 8] = [
+pub const ALL: [(&str, Make); 9] = [
     ("manifest", manifest),
     ("csr", csr),
     ("token", token),
     ("request", request),
     ("response", response),
     ("body", body),
+    ("proxy_protocol", proxy_protocol),
     ("resource", || target("resource", resources::seeds(), resources::run)),
     ("stream", || target("stream", streams::seeds(), streams::run())),
 ];
@@ -168,4 +170,45 @@ fn decode(input: &[u8], piece: usize) -> Option<(Vec<u8>, bool)> {
         }
     }
     Some((data, false))
+}
+
+/// PROXY headers. The verdict does not depend on how the bytes arrive, and who is named is told on unchanged.
+fn proxy_protocol() -> Target {
+    let ends = |from: &str, to: &str| Ends { from: from.parse().expect("an end"), to: to.parse().expect("an end") };
+    let (v4, v6) = (ends("192.0.2.7:50000", "198.51.100.1:25"), ends("[2001:db8::7]:1", "[2001:db8::1]:443"));
+    let mut seeds: Vec<_> = [None, Some(v4), Some(v6)].map(proxy_protocol::version2).into();
+    seeds.push(
+        [
+            &proxy_protocol::version2(Some(v4))[..15],
+            &[21],
+            &[192, 0, 2, 7, 198, 51, 100, 1, 0, 1, 0, 2],
+            &[4, 0, 0, 234, 0, 3, 1, 2, 3],
+        ]
+        .concat(),
+    );
+    seeds.extend(
+        ["PROXY TCP4 192.0.2.7 198.51.100.1 50000 25\r\nx", "PROXY UNKNOWN\r\n"].map(|line| line.as_bytes().to_vec()),
+    );
+    target("proxy_protocol", seeds, |input| {
+        let whole = announced(input, input.len().max(1));
+        assert_eq!(whole, announced(input, 1), "byte by byte");
+        assert_eq!(whole, announced(input, 7), "in sevens");
+        if let Some((used, ends)) = whole {
+            assert!(used <= input.len(), "no more than came");
+            let told = proxy_protocol::version2(ends);
+            assert_eq!(announced(&told, told.len()), Some((told.len(), ends)), "told on");
+        }
+    })
+}
+
+/// How many bytes of what arrives in pieces are a header, and whom it names; none if it is none or not whole.
+fn announced(input: &[u8], piece: usize) -> Option<(usize, Option<Ends>)> {
+    let (mut header, mut before) = (Header::default(), 0);
+    for bytes in input.chunks(piece) {
+        match header.take(bytes).ok()? {
+            proxy_protocol::Step::More => before += bytes.len(),
+            proxy_protocol::Step::End { used, ends } => return Some((before + used, ends)),
+        }
+    }
+    None
 }

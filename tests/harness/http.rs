@@ -46,6 +46,8 @@ pub struct Call {
     pub sni: Option<String>,
     /// The certificate that a client shows over TLS.
     pub certificate: Option<tls::Certificate>,
+    /// Bytes that come before all else, TLS too, such as a PROXY header.
+    pub preface: String,
     /// The client's address.
     pub source: Option<IpAddr>,
     /// For the whole exchange.
@@ -65,6 +67,7 @@ impl Call {
             raw: None,
             sni: None,
             certificate: None,
+            preface: String::new(),
             source: None,
             limit: Duration::from_secs(20),
         }
@@ -144,8 +147,9 @@ async fn connect(to: SocketAddr, call: &Call) -> Result<Box<dyn Stream>> {
     if let Some(source) = call.source {
         socket.bind((source, 0).into())?;
     }
-    let tcp = socket.connect(to).await.with_context(|| format!("connect to {to}"))?;
+    let mut tcp = socket.connect(to).await.with_context(|| format!("connect to {to}"))?;
     tcp.set_nodelay(true)?;
+    tcp.write_all(&latin1(&call.preface)).await?;
     Ok(match &call.sni {
         None => Box::new(tcp),
         Some(sni) => {

@@ -41,6 +41,12 @@ impl Place {
         Ipv4Addr::new(self.network[0], self.network[1], self.network[2], last).into()
     }
 
+    /// Text with the network in the place of `$NET`: `$NET.7` is an address of it.
+    pub fn fill(&self, text: &str) -> String {
+        let [a, b, c] = self.network;
+        text.replace("$NET", &format!("{a}.{b}.{c}"))
+    }
+
     /// The control plane's address for a port.
     pub fn control(&self, port: u16) -> SocketAddr {
         (self.address(1), port).into()

@@ -1,6 +1,9 @@
 //! Backends and clients of connections and datagrams that nobody looks into.
 
-use crate::tls::{Certificate, certificate, connect};
+use crate::{
+    http::latin1,
+    tls::{Certificate, certificate, connect},
+};
 use anyhow::{Context, Result, bail};
 use rustls::{
     ServerConfig,
@@ -39,6 +42,10 @@ pub enum Acts {
     TlsLines,
     /// A mail server that greets and offers STARTTLS.
     Smtp,
+    /// Wants a PROXY header of version 2, and echoes: `NAME for ADDRESS at PORT <- WHAT WAS SENT`.
+    Announced,
+    /// The same behind TLS that comes after the header.
+    AnnouncedTls,
 }
 
 /// A running backend; dropping it closes its listener and its connections.
@@ -87,9 +94,13 @@ impl StreamBackend {
     /// Its Service in `default`, port 80, of the transport that it serves.
     pub fn service(&self, acts: Acts) -> String {
         let protocol = if acts == Acts::Udp { "UDP" } else { "TCP" };
+        let annotations = match acts {
+            Acts::Announced | Acts::AnnouncedTls => ", annotations: {windlass.io/send-proxy-protocol: \"80\"}",
+            _ => "",
+        };
         let (name, ip, port) = (&self.name, self.address.ip(), self.address.port());
         format!(
-            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  ports:\n  \
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default{annotations}}}\nspec:\n  ports:\n  \
              - {{name: any, port: 80, protocol: {protocol}}}\n---\napiVersion: discovery.k8s.io/v1\n\
              kind: EndpointSlice\nmetadata:\n  name: {name}-1\n  namespace: default\n  labels: \
              {{kubernetes.io/service-name: {name}}}\naddressType: IPv4\nports:\n- {{name: any, port: {port}, \
@@ -131,7 +142,27 @@ async fn serve(name: &str, acts: Acts, mut stream: TcpStream, acceptor: &TlsAcce
         Acts::Lines => lines(name, stream).await,
         Acts::TlsLines => lines(name, acceptor.accept(stream).await?).await,
         Acts::Smtp => smtp(name, stream, acceptor).await,
+        Acts::Announced => {
+            let whom = announced(&mut stream).await?;
+            echo(&format!("{name} for {whom} <- "), &mut stream).await
+        }
+        Acts::AnnouncedTls => {
+            let whom = announced(&mut stream).await?;
+            echo(&format!("{name} for {whom} <- "), &mut acceptor.accept(stream).await?).await
+        }
     }
+}
+
+/// Whom a PROXY header of version 2 over IPv4 names, and at which port.
+async fn announced(stream: &mut TcpStream) -> Result<String> {
+    let mut header = [0; 28];
+    stream.read_exact(&mut header).await?;
+    let (signature, rest) = header.split_at(12);
+    if signature != b"\r\n\r\n\0\r\nQUIT\n" || rest[..4] != [0x21, 0x11, 0, 12] {
+        bail!("no PROXY header");
+    }
+    let (from, port) = (IpAddr::from([rest[4], rest[5], rest[6], rest[7]]), u16::from_be_bytes([rest[14], rest[15]]));
+    Ok(format!("{from} at {port}"))
 }
 
 async fn echo(before: &str, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<()> {
@@ -204,6 +235,8 @@ pub struct Exchange {
     pub over: Over,
     /// The server name, with TLS; empty sends none.
     pub sni: String,
+    /// Bytes that come before all else, TLS too, such as a PROXY header; latin-1.
+    pub preface: String,
     /// What it waits for before it sends anything.
     pub first: Option<String>,
     /// What it sends, and then that it has sent all.
@@ -236,7 +269,8 @@ impl Exchange {
         if let Some(source) = self.source {
             socket.bind((source, 0).into())?;
         }
-        let stream = socket.connect(to).await.context("connect")?;
+        let mut stream = socket.connect(to).await.context("connect")?;
+        stream.write_all(&latin1(&self.preface)).await?;
         match self.over {
             Over::Tls => self.say(connect(stream, &self.sni, false, None).await?).await,
             _ => self.say(stream).await,

@@ -145,6 +145,8 @@ pub struct ClusterSpec {
     pub http2: Http2Limits,
     /// TLS.
     pub tls: Option<UpstreamTls>,
+    /// Whether a connection starts with a PROXY header.
+    pub proxy_protocol: bool,
     /// Time to connect.
     pub connect_timeout: Duration,
     /// An idle pooled connection is closed after this; none keeps it.

@@ -130,6 +130,8 @@ pub struct Listener {
     pub buffer_limit: usize,
     /// How long a client may take to show what it speaks; none is without limit.
     pub inspect_timeout: Option<std::time::Duration>,
+    /// Whether a connection starts with a PROXY header; one without is refused.
+    pub proxy_protocol: bool,
     /// In the order of the resource.
     pub chains: Box<[Arc<FilterChain>]>,
     /// For connections that no chain matches; none closes them.
@@ -169,6 +171,7 @@ impl Listener {
             udp: None,
             buffer_limit,
             inspect_timeout,
+            proxy_protocol: false,
             chains: chains.into(),
             default_chain,
             index,
@@ -185,6 +188,7 @@ impl Listener {
             udp: Some(udp),
             buffer_limit: 0,
             inspect_timeout: None,
+            proxy_protocol: false,
             chains: Box::default(),
             default_chain: None,
             index: HashMap::default(),
@@ -196,6 +200,11 @@ impl Listener {
     /// Whether the first bytes of a connection decide its chain, so that they must be looked at before it is chosen.
     pub fn inspects(&self) -> bool {
         self.by_name || self.by_transport
+    }
+
+    /// Whether a chain serves a connection without looking at it: it is in clear text, and the only one.
+    pub fn is_plain(&self, chain: &FilterChain) -> bool {
+        !self.inspects() && chain.tls.is_none()
     }
 
     /// Whether TLS of some connections goes on to the backend: then a ClientHello is only looked at.

@@ -8,7 +8,9 @@ use std::{net::SocketAddr, sync::Arc};
 pub struct Conn {
     /// The other end, as the socket says.
     pub peer: SocketAddr,
-    /// Our end: the address that the client connected to.
+    /// The client: the other end, or whom a PROXY header names.
+    pub remote: SocketAddr,
+    /// The address that the client connected to: our end, or what a PROXY header names.
     pub local: SocketAddr,
     /// The version of TLS that ended here: `TLSv1.3`.
     pub tls: Option<&'static str>,

@@ -4,6 +4,7 @@ use crate::{
     config::{Config, FilterChain, HttpManager, Listener, Name, Serves, StreamChain, Transport},
     head::Conn,
     io::Io,
+    proxy_protocol::{Ends, Header, Step},
     serve::{Link, serve},
     stream,
     tls::{LONGEST_HELLO, peer_certificate, server_name},
@@ -11,7 +12,10 @@ use crate::{
 };
 use rustls::server::Acceptor;
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{LazyConfigAcceptor, TlsStream};
 
 /// A pause after the system refuses another connection (out of file descriptors, say).
@@ -58,8 +62,8 @@ async fn connection(worker: Rc<Worker>, name: Name, stream: TcpStream, peer: Soc
         let Some(listener) = config.listeners.get(&name) else { return };
         match listener.chain(None, Transport::Plain) {
             // The common case of cleartext HTTP: nothing is to be found out.
-            Some(chain) if !listener.inspects() && chain.tls.is_none() => {
-                let conn = Conn { peer, local, tls: None, sni: None, certificate: None };
+            Some(chain) if !listener.proxy_protocol && listener.is_plain(chain) => {
+                let conn = Conn { peer, remote: peer, local, tls: None, sni: None, certificate: None };
                 Some(identified(listener, conn, chain, &config, Io::from(stream)))
             }
             _ => {
@@ -83,24 +87,33 @@ async fn identify(
     worker: &Worker,
     config: &Config,
     listener: &Listener,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
 ) -> Option<Identified> {
+    let mut conn = Conn { peer, remote: peer, local, tls: None, sni: None, certificate: None };
+    if listener.proxy_protocol {
+        if let Some(Ends { from, to }) = announced(&mut stream, listener).await? {
+            (conn.remote, conn.local) = (from, to);
+        }
+        // Whose server speaks first is not waited for.
+        if let Some(chain) = listener.chain(None, Transport::Plain).filter(|chain| listener.is_plain(chain)) {
+            return Some(identified(listener, conn, chain, config, Io::from(stream)));
+        }
+    }
     let mut first = [0];
     if stream.peek(&mut first).await.ok()? == 0 {
         return None;
     }
     if first[0] != TLS_HANDSHAKE {
         let chain = listener.chain(None, Transport::Plain).filter(|chain| chain.tls.is_none())?.clone();
-        let conn = Conn { peer, local, tls: None, sni: None, certificate: None };
         return Some(identified(listener, conn, &chain, config, Io::from(stream)));
     }
     if listener.passes_tls() {
         let sni: Option<Arc<str>> = peek_name(&stream).await?.map(Arc::from);
         let chain = listener.chain(sni.as_deref(), Transport::Tls)?;
         if chain.tls.is_none() {
-            let conn = Conn { peer, local, tls: None, sni, certificate: None };
+            conn.sni = sni;
             return Some(identified(listener, conn, chain, config, Io::from(stream)));
         }
     }
@@ -123,8 +136,26 @@ async fn identify(
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let conn = Conn { peer, local, tls: Some(version), sni, certificate };
+    let conn = Conn { tls: Some(version), sni, certificate, ..conn };
     Some(identified(listener, conn, &chain, config, Io::from(TlsStream::from(stream))))
+}
+
+/// Whom a PROXY header is for. No byte behind it is taken. None: there is no header, or none that can be understood.
+async fn announced(stream: &mut TcpStream, listener: &Listener) -> Option<Option<Ends>> {
+    let (mut header, mut bytes) = (Header::default(), [0; 512]);
+    loop {
+        let count = stream.peek(&mut bytes).await.ok().filter(|count| *count > 0)?;
+        let step = header.take(&bytes[..count]);
+        let step = step.inspect_err(|why| tracing::debug!(listener = %listener.name, %why, "refused")).ok()?;
+        let (used, ends) = match step {
+            Step::More => (count, None),
+            Step::End { used, ends } => (used, Some(ends)),
+        };
+        stream.read_exact(&mut bytes[..used]).await.ok()?;
+        if ends.is_some() {
+            return ends;
+        }
+    }
 }
 
 /// The server name that the client asks for, left where it is for the backend to read.
@@ -150,7 +181,7 @@ fn identified(listener: &Listener, conn: Conn, chain: &Arc<FilterChain>, config:
 }
 
 fn link(listener: &Listener, conn: Conn, chain: &Arc<FilterChain>, http: &Arc<HttpManager>, config: &Config) -> Link {
-    let peer = conn.peer.ip().to_string().into();
+    let peer = conn.remote.ip().to_string().into();
     let (listener, seen) = (listener.name.clone(), Cell::new(config.generation));
     Link { conn, peer, listener, chain: chain.clone(), http: http.clone(), seen }
 }

@@ -125,7 +125,7 @@ fn denied(rbac: &Rbac, link: &Link, head: &Head, metadata: &mut Metadata) -> Opt
         request: &request,
         peer: conn.peer,
         local: conn.local,
-        remote: head.client().unwrap_or(conn.peer.ip()),
+        remote: head.client().unwrap_or(conn.remote.ip()),
         server_name: conn.sni.as_deref(),
         certificate: conn.certificate.as_deref(),
         metadata,

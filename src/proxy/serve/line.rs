@@ -49,7 +49,7 @@ impl Line {
             Upstream::SameAsDownstream => version == Version::Http2,
         };
         Ok(match http2 {
-            false => Line::H1(target.connect(spec, worker).await?),
+            false => Line::H1(target.connect(spec, worker, None).await?),
             true => Line::H2(target.share(spec, worker).await?),
         })
     }

@@ -26,7 +26,7 @@ pub(super) fn request(head: &mut Head, link: &Link, worker: &Worker, upgrade: bo
     {
         fields.set("x-forwarded-client-cert", told.as_bytes());
     }
-    let peer = link.conn.peer.ip();
+    let peer = link.conn.remote.ip();
     let mut https = link.conn.tls.is_some();
     let client = client_address(fields, peer, http.use_remote_address, http.trusted_hops);
     if http.use_remote_address && !http.skip_xff_append {

@@ -110,9 +110,9 @@ impl Trace<'_> {
             cluster: self.cluster,
             attempts: self.attempts,
             local: Some(conn.local),
-            remote: Some(head.client().map_or(conn.peer, |client| {
+            remote: Some(head.client().map_or(conn.remote, |client| {
                 // A client behind trusted proxies has no port that we know.
-                if client == conn.peer.ip() { conn.peer } else { SocketAddr::new(client, 0) }
+                if client == conn.remote.ip() { conn.remote } else { SocketAddr::new(client, 0) }
             })),
             peer: Some(conn.peer),
             server_name: conn.sni.as_deref(),

@@ -7,10 +7,11 @@ pub(crate) use udp::serve as serve_datagrams;
 
 use crate::{
     authz::{Explanation, Input, Metadata, Verdict},
-    config::{AccessLog, Config, Discovery, StreamChain},
+    config::{AccessLog, Config, Discovery, StreamChain, TcpProxy},
     head::Conn,
     io::Io,
     log::{Flag, Flags, Record},
+    proxy_protocol::Ends,
     route::Request,
     upstream::{Active, Connection, Group, Target},
     worker::{Worker, now},
@@ -50,7 +51,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, conn: Conn, chain: Arc<StreamChain
             None
         }
         (None, None) => None,
-        (None, Some(proxy)) => open(&worker, &config, proxy, &mut trace).await,
+        (None, Some(proxy)) => open(&worker, &config, (proxy, &conn), &mut trace).await,
     };
     drop(config);
     if let (Some(line), Some(proxy)) = (line, &proxy) {
@@ -74,7 +75,7 @@ fn denied(config: &Config, chain: &StreamChain, conn: &Conn) -> Option<Box<Expla
         request: &request,
         peer: conn.peer,
         local: conn.local,
-        remote: conn.peer.ip(),
+        remote: conn.remote.ip(),
         server_name: conn.sni.as_deref(),
         certificate: conn.certificate.as_deref(),
         metadata: &metadata,
@@ -88,7 +89,7 @@ fn denied(config: &Config, chain: &StreamChain, conn: &Conn) -> Option<Box<Expla
     })
 }
 
-async fn open(worker: &Worker, config: &Config, proxy: &crate::config::TcpProxy, trace: &mut Trace) -> Option<Line> {
+async fn open(worker: &Worker, config: &Config, (proxy, conn): (&TcpProxy, &Conn), trace: &mut Trace) -> Option<Line> {
     let name = proxy.pick(worker.random());
     trace.cluster = Some(name.clone());
     let Some(cluster) = config.cluster(name) else {
@@ -102,13 +103,14 @@ async fn open(worker: &Worker, config: &Config, proxy: &crate::config::TcpProxy,
             worker.clusters.group(cluster, &endpoints)
         }
     };
-    let line = connect(worker, &group, proxy.connect_attempts, trace).await?;
+    let whom = Ends { from: conn.remote, to: conn.local };
+    let line = connect(worker, &group, (proxy.connect_attempts, whom), trace).await?;
     trace.upstream_local = line.connection.io.local();
     Some(line)
 }
 
 /// Tries one endpoint after the other.
-async fn connect(worker: &Worker, group: &Group, attempts: u32, trace: &mut Trace) -> Option<Line> {
+async fn connect(worker: &Worker, group: &Group, (attempts, whom): (u32, Ends), trace: &mut Trace) -> Option<Line> {
     let mut last: Option<Rc<Target>> = None;
     for _ in 0..attempts {
         let Some(target) = group.pick(|| worker.random(), last.as_ref()) else {
@@ -118,7 +120,7 @@ async fn connect(worker: &Worker, group: &Group, attempts: u32, trace: &mut Trac
         trace.attempts += 1;
         trace.upstream = Some(target.address);
         let active = Active::new(target.clone());
-        match target.connect(&group.spec, worker).await {
+        match target.connect(&group.spec, worker, Some(whom)).await {
             Ok(connection) => return Some(Line { connection, _active: active }),
             Err(error) => trace.upstream_failure = error.transport(),
         }
@@ -144,7 +146,7 @@ fn tell(worker: &Worker, conn: &Conn, logs: &[AccessLog], trace: &Trace, duratio
         cluster: trace.cluster.as_deref(),
         attempts: trace.attempts,
         local: Some(conn.local),
-        remote: Some(conn.peer),
+        remote: Some(conn.remote),
         peer: Some(conn.peer),
         server_name: conn.sni.as_deref(),
         tls_version: conn.tls,

@@ -4,6 +4,7 @@ use super::{Connection, Target};
 use crate::{
     config::{ClusterSpec, UpstreamTls},
     io::Io,
+    proxy_protocol::{Ends, version2},
     tls::TlsError,
     worker::Worker,
 };
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use rustls::pki_types::ServerName;
 use std::{io, time::Duration};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 /// Why there is no connection.
@@ -57,9 +58,14 @@ impl From<TlsError> for ConnectError {
 }
 
 impl Target {
-    /// A new connection.
-    pub(crate) async fn connect(&self, spec: &ClusterSpec, worker: &Worker) -> Result<Connection, ConnectError> {
-        Ok(Connection::new(self.dial(spec, worker).await?))
+    /// A new connection. Where the backend wants to know, it is told whom it is for.
+    pub(crate) async fn connect(
+        &self,
+        spec: &ClusterSpec,
+        worker: &Worker,
+        whom: Option<Ends>,
+    ) -> Result<Connection, ConnectError> {
+        Ok(Connection::new(self.dial(spec, worker, whom).await?))
     }
 
     /// A handle on the shared HTTP/2 connection, which is made if there is none or the one there was has ended.
@@ -70,7 +76,7 @@ impl Target {
         {
             return Ok(sender);
         }
-        let io = self.dial(spec, worker).await?;
+        let io = self.dial(spec, worker, None).await?;
         let limits = &spec.http2;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(limits.initial_stream_window)
@@ -89,14 +95,17 @@ impl Target {
     }
 
     /// The limit of the time holds for all of it.
-    async fn dial(&self, spec: &ClusterSpec, worker: &Worker) -> Result<Io, ConnectError> {
+    async fn dial(&self, spec: &ClusterSpec, worker: &Worker, whom: Option<Ends>) -> Result<Io, ConnectError> {
         if let Some(rehearsal) = &worker.rehearsal {
             rehearsal.asked(&spec.name);
             return Err(io::Error::new(io::ErrorKind::NotConnected, "nothing is sent in a rehearsal").into());
         }
         let dial = async {
-            let stream = TcpStream::connect(self.address).await?;
+            let mut stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;
+            if spec.proxy_protocol {
+                stream.write_all(&version2(whom)).await?;
+            }
             match &spec.tls {
                 None => Ok(Io::from(stream)),
                 // Boxed: a request in clear text doesn't carry a handshake along.

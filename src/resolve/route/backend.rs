@@ -163,6 +163,9 @@ impl Resolver<'_> {
         let Some(service) = self.view.get(&self.services, &target) else {
             return Err(("BackendNotFound", format!("Service {target} does not exist")));
         };
+        if let Some(why) = &service.fault {
+            return Err(("UnsupportedProtocol", format!("Service {target}: {why}")));
+        }
         let Some(number) = reference.port else {
             return Err(("BackendNotFound", format!("names no port of Service {target}")));
         };

@@ -98,6 +98,7 @@ fn https(hostname: Option<&str>) -> Listener {
         protocol: Protocol::Https,
         hostname: Hostname::new(hostname),
         tls: Some(Tls { certificates: vec![certificate()], clients: None }),
+        proxy_protocol: false,
     }
 }
 
@@ -130,7 +131,13 @@ fn mesh(settings: Settings) -> Mesh {
         batch.set(&gateways, gateway(name), ());
         batch.set(&gateway_clusters, (gateway(name), WEB.into()), ());
     }
-    let http = Listener { port: 80, protocol: Protocol::Http, hostname: Hostname::new(None), tls: None };
+    let http = Listener {
+        port: 80,
+        protocol: Protocol::Http,
+        hostname: Hostname::new(None),
+        tls: None,
+        proxy_protocol: false,
+    };
     let mut listen = |name: &str, listener: Listener| {
         batch.set(&listeners, ListenerKey { gateway: gateway("a"), name: name.into() }, listener);
     };
@@ -140,7 +147,7 @@ fn mesh(settings: Settings) -> Mesh {
     batch.set(
         &clusters,
         WEB.into(),
-        Cluster { protocol: AppProtocol::Http1, discovery: Discovery::Endpoints, tls: None },
+        Cluster { protocol: AppProtocol::Http1, discovery: Discovery::Endpoints, tls: None, proxy_protocol: false },
     );
     batch.set(&endpoints, WEB.into(), endpoint(1));
     batch.set(&certificates, certificate(), KeyPair { chain: (*b"chain").into(), key: (*b"key").into() });

@@ -8,7 +8,7 @@ use super::{
     listener::ads,
     tls,
 };
-use crate::config::{Balance, ClusterSpec, Discovery, Endpoints, Http2Limits, Limits, Name, Upstream};
+use crate::config::{Balance, ClusterSpec, Discovery, Endpoints, Http2Limits, Limits, Name, Upstream, UpstreamTls};
 use proto::envoy::{
     envoy::{
         config::{
@@ -20,13 +20,19 @@ use proto::envoy::{
                     LeastRequestLbConfig, RoundRobinLbConfig,
                 },
             },
-            core::v3::{HttpProtocolOptions as CommonOptions, RoutingPriority},
+            core::v3::{
+                HttpProtocolOptions as CommonOptions, ProxyProtocolConfig, RoutingPriority, TransportSocket,
+                proxy_protocol_config, transport_socket,
+            },
         },
-        extensions::upstreams::http::v3::{
-            HttpProtocolOptions,
-            http_protocol_options::{
-                ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig,
-                explicit_http_config::ProtocolConfig,
+        extensions::{
+            transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport,
+            upstreams::http::v3::{
+                HttpProtocolOptions,
+                http_protocol_options::{
+                    ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig,
+                    explicit_http_config::ProtocolConfig,
+                },
             },
         },
     },
@@ -63,6 +69,7 @@ pub(super) fn cluster(at: &At<'_>, name: &Name, message: pb::Cluster) -> Result<
         upstream_bind_config, lb_subset_config, protocol_selection, filters, load_balancing_policy, lrs_server,
         lrs_report_endpoint_metrics, upstream_config, connection_pool_per_downstream_connection, queuing_policies,
     });
+    let (proxy_protocol, tls) = transport(&at.field("transport_socket"), transport_socket)?;
     let http = http(&at.field("typed_extension_protocol_options"), typed_extension_protocol_options)?;
     let refresh = at.duration("dns_refresh_rate", dns_refresh_rate)?.unwrap_or(DNS_REFRESH);
     let mut spec = ClusterSpec {
@@ -73,10 +80,8 @@ pub(super) fn cluster(at: &At<'_>, name: &Name, message: pb::Cluster) -> Result<
         panic_threshold: panic_threshold(&at.field("common_lb_config"), common_lb_config)?,
         upstream: http.upstream,
         http2: http.http2,
-        tls: match transport_socket {
-            None => None,
-            Some(socket) => tls::upstream(&at.field("transport_socket"), socket)?,
-        },
+        tls,
+        proxy_protocol,
         connect_timeout: at.duration("connect_timeout", connect_timeout)?.unwrap_or(CONNECT_TIMEOUT),
         idle_timeout: http.idle_timeout,
         max_connection_duration: http.max_connection_duration,
@@ -99,6 +104,30 @@ pub(super) fn cluster(at: &At<'_>, name: &Name, message: pb::Cluster) -> Result<
         DiscoveryType::OriginalDst => return at.field("type").fail("this proxy doesn't support ORIGINAL_DST"),
     }
     Ok(ParsedCluster { spec, endpoints })
+}
+
+/// Whether a PROXY header comes first, and TLS.
+fn transport(at: &At<'_>, socket: Option<TransportSocket>) -> Result<(bool, Option<UpstreamTls>), Fault> {
+    match socket {
+        None => Ok((false, None)),
+        Some(TransportSocket { config_type: Some(transport_socket::ConfigType::TypedConfig(any)), .. })
+            if any.type_url == <ProxyProtocolUpstreamTransport as prost::Name>::type_url() =>
+        {
+            let at = at.field("typed_config");
+            let around: ProxyProtocolUpstreamTransport = at.unpack(&any)?;
+            take!(at, around => ProxyProtocolUpstreamTransport { config, transport_socket }
+                moot { tlv_as_pool_key } refuse { allow_unspecified_address });
+            let at_config = at.field("config");
+            let config = config.unwrap_or_default();
+            take!(at_config, config => ProxyProtocolConfig { version } moot {} refuse { pass_through_tlvs, added_tlvs });
+            if version != i32::from(proxy_protocol_config::Version::V2) {
+                return at_config.field("version").fail("wanted V2");
+            }
+            let inside = at.want("transport_socket", transport_socket)?;
+            Ok((true, tls::upstream(&at.field("transport_socket"), inside)?))
+        }
+        Some(socket) => Ok((false, tls::upstream(at, socket)?)),
+    }
 }
 
 fn kind(at: &At<'_>, kind: Option<ClusterDiscoveryType>) -> Result<DiscoveryType, Fault> {

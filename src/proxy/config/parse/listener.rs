@@ -12,7 +12,8 @@ use proto::envoy::{
             listener::v3::{self as pb, filter, listener_filter},
         },
         extensions::filters::{
-            listener::tls_inspector::v3::TlsInspector, network::http_connection_manager::v3::HttpConnectionManager,
+            listener::{proxy_protocol::v3::ProxyProtocol, tls_inspector::v3::TlsInspector},
+            network::http_connection_manager::v3::HttpConnectionManager,
         },
     },
     google::protobuf::Any,
@@ -55,7 +56,7 @@ pub(super) fn listener(at: &At<'_>, name: &Name, message: pb::Listener) -> Resul
     if continue_on_listener_filters_timeout {
         at.refuse("continue_on_listener_filters_timeout", &true)?;
     }
-    let inspects = inspectors(at, listener_filters)?;
+    let looks = first_looks(at, listener_filters)?;
     let at_chains = at.field("filter_chains");
     let chains = filter_chains.into_iter().enumerate().map(|(index, chain)| {
         let name = match &*chain.name {
@@ -84,8 +85,9 @@ pub(super) fn listener(at: &At<'_>, name: &Name, message: pb::Listener) -> Resul
     let buffer_limit = number(per_connection_buffer_limit_bytes).unwrap_or(BUFFER_LIMIT) as usize;
     let timeout = at.limit("listener_filters_timeout", listener_filters_timeout, Some(INSPECT_TIMEOUT))?;
     let listener = Listener::new(name.clone(), address, buffer_limit, timeout, chains, default_chain);
-    let listener = listener.map_err(|reason| at_chains.fault(reason))?;
-    if listener.inspects() && !inspects {
+    let mut listener = listener.map_err(|reason| at_chains.fault(reason))?;
+    listener.proxy_protocol = looks.proxy_protocol;
+    if listener.inspects() && !looks.inspects {
         return at.field("listener_filters").fail("chains that match by server name or transport need a TLS inspector");
     }
     Ok(listener)
@@ -119,26 +121,51 @@ fn datagrams(
     }
 }
 
-/// Whether the first bytes of a connection are looked at. Only the TLS inspector is known.
-fn inspectors(at: &At<'_>, filters: Vec<pb::ListenerFilter>) -> Result<bool, Fault> {
+/// What is looked at before a filter chain is chosen.
+#[derive(Default)]
+struct Looks {
+    proxy_protocol: bool,
+    inspects: bool,
+}
+
+/// The PROXY protocol comes before TLS, as on the wire.
+fn first_looks(at: &At<'_>, filters: Vec<pb::ListenerFilter>) -> Result<Looks, Fault> {
     let at_filters = at.field("listener_filters");
-    let mut inspects = false;
+    let mut looks = Looks::default();
     for (index, filter) in filters.into_iter().enumerate() {
         let at = at_filters.index(index);
         take!(at, filter => pb::ListenerFilter { config_type } moot { name } refuse { filter_disabled });
         let at = at.field("typed_config");
         match config_type {
+            Some(listener_filter::ConfigType::TypedConfig(any)) if is_proxy_protocol(&any) => {
+                if looks.inspects || looks.proxy_protocol {
+                    return at.fail("the PROXY protocol must come first, and once");
+                }
+                proxy_protocol(&at, at.unpack(&any)?)?;
+                looks.proxy_protocol = true;
+            }
             Some(listener_filter::ConfigType::TypedConfig(any)) => {
                 let inspector: TlsInspector = at.unpack(&any)?;
                 take!(at, inspector => TlsInspector {}
                     moot { initial_read_buffer_size, max_client_hello_size, close_connection_on_client_hello_parsing_errors }
                     refuse { enable_ja3_fingerprinting, enable_ja4_fingerprinting });
-                inspects = true;
+                looks.inspects = true;
             }
-            _ => return at.fail("wanted a TLS inspector"),
+            _ => return at.fail("wanted a TLS inspector or the PROXY protocol"),
         }
     }
-    Ok(inspects)
+    Ok(looks)
+}
+
+fn is_proxy_protocol(any: &Any) -> bool {
+    any.type_url == <ProxyProtocol as prost::Name>::type_url()
+}
+
+/// Both versions, always wanted; what extensions say goes nowhere.
+fn proxy_protocol(at: &At<'_>, filter: ProxyProtocol) -> Result<(), Fault> {
+    take!(at, filter => ProxyProtocol {} moot { stat_prefix, tlv_location }
+        refuse { rules, allow_requests_without_proxy_protocol, pass_through_tlvs, disallowed_versions });
+    Ok(())
 }
 
 fn filter_chain(at: &At<'_>, name: &str, chain: pb::FilterChain) -> Result<FilterChain, Fault> {

@@ -128,7 +128,7 @@ fn attributes(authz: &ExtAuthz, x: &Exchange<'_>, body: Option<Seen>) -> Attribu
     let time = Timestamp { seconds: now.as_secs() as i64, nanos: now.subsec_nanos() as i32 };
     AttributeContext {
         source: Some(Peer {
-            address: Some(address(conn.peer)),
+            address: Some(address(conn.remote)),
             principal: principal.cloned().unwrap_or_default(),
             ..Default::default()
         }),
