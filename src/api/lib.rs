@@ -7,6 +7,8 @@
 
 mod authorization_policy;
 mod backend_tls_policy;
+#[cfg(test)]
+mod definition;
 mod duration;
 mod external_auth;
 mod gateway;

@@ -15,7 +15,9 @@ pub struct RequestAuthentication {
 
 /// Spec of a [`RequestAuthentication`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, schemars(extend("x-kubernetes-validations" = crate::definition::attachment())))]
 pub struct RequestAuthenticationSpec {
     /// Workloads that it applies to; absent, and no targets, is all of the namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,23 +27,30 @@ pub struct RequestAuthenticationSpec {
     pub target_ref: Option<PolicyTargetReference>,
     /// Objects that it applies to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(length(max = 16)))]
     pub target_refs: Vec<PolicyTargetReference>,
     /// Issuers, each with its keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(length(max = 4096)))]
     pub jwt_rules: Vec<JwtRule>,
 }
 
 /// An issuer, its keys, and where its tokens are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
+#[cfg_attr(test, schemars(transform = crate::definition::keys))]
 pub struct JwtRule {
     /// `iss` of its tokens.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub issuer: String,
     /// Any of these must be in `aud`; none is any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(inner(length(min = 1))))]
     pub audiences: Vec<String>,
     /// Where its keys are.
     #[serde(skip_serializing_if = "Option::is_none", alias = "jwks_uri")]
+    #[cfg_attr(test, schemars(length(min = 1, max = 2048), extend("x-kubernetes-validations" = crate::definition::url())))]
     pub jwks_uri: Option<String>,
     /// Its keys, as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,9 +60,11 @@ pub struct JwtRule {
     pub from_headers: Vec<JwtHeader>,
     /// Query parameters with tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(inner(length(min = 1))))]
     pub from_params: Vec<String>,
     /// Cookies with tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(inner(length(min = 1))))]
     pub from_cookies: Vec<String>,
     /// A header towards the backend that gets the payload.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,9 +76,11 @@ pub struct JwtRule {
     pub forward_original_token: bool,
     /// How long fetching the keys may take.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("x-kubernetes-validations" = crate::definition::duration())))]
     pub timeout: Option<String>,
     /// Claims that are lists, separated by blanks, beside `scope` and `permission`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(length(max = 64), inner(length(min = 1))))]
     pub space_delimited_claims: Vec<String>,
     /// Whether there must be a token.
     pub presence: JwtPresence,
@@ -75,6 +88,7 @@ pub struct JwtRule {
 
 /// Whether there must be a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum JwtPresence {
     /// Requests without one pass; policies decide what they may do.
@@ -86,9 +100,12 @@ pub enum JwtPresence {
 
 /// A header with tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
+#[cfg_attr(test, schemars(extend("required" = ["name"])))]
 pub struct JwtHeader {
     /// Its name.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub name: String,
     /// What stands before the token.
     pub prefix: String,
@@ -96,10 +113,14 @@ pub struct JwtHeader {
 
 /// A header towards the backend that gets a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
+#[cfg_attr(test, schemars(extend("required" = ["header", "claim"])))]
 pub struct ClaimToHeader {
     /// Its name.
+    #[cfg_attr(test, schemars(length(min = 1), regex(pattern = "^[-_A-Za-z0-9]+$")))]
     pub header: String,
     /// The claim; a dot leads into it.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub claim: String,
 }
