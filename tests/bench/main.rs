@@ -1,7 +1,8 @@
-//! The figures: `windlass-bench [control|proxy|ca].. [--smoke]`; all of them without a name. Ratios, never limits that
+//! The figures: `windlass-bench [control|proxy|ca|cluster].. [--smoke]`; without a name those that need no cluster. Ratios, never limits that
 //! fail: a row that falls short says so, and only what cannot be measured is an error.
 
 mod ca;
+mod cluster;
 mod control;
 mod generator;
 mod proxy;
@@ -31,7 +32,8 @@ async fn main() -> Result<()> {
             "control" => control::run(&mut table, &control_size(smoke)).await?,
             "proxy" => proxy::run(&mut table, &proxy_size(smoke)).await?,
             "ca" => ca::run(&mut table, if smoke { 200 } else { 20_000 }).await?,
-            other => bail!("no bench is called {other}: control, proxy or ca"),
+            "cluster" => cluster::run(&mut table, &cluster_size(smoke)).await?,
+            other => bail!("no bench is called {other}: control, proxy, ca or cluster"),
         }
         rows += table.keep(&format!("{name}{}", if smoke { "-smoke" } else { "" }))?;
     }
@@ -44,6 +46,14 @@ fn control_size(smoke: bool) -> control::Size {
         control::Size { routes: vec![100], clients: 10, edits: 20, storms: vec![20] }
     } else {
         control::Size { routes: vec![100, 1_000, 10_000], clients: 100, edits: 200, storms: vec![100, 500] }
+    }
+}
+
+fn cluster_size(smoke: bool) -> cluster::Size {
+    if smoke {
+        cluster::Size { attached: 50, among: 50, probes: 10, namespaces: [2, 10], idle: 5 }
+    } else {
+        cluster::Size { attached: 1_000, among: 3_000, probes: 100, namespaces: [50, 100], idle: 60 }
     }
 }
 
