@@ -15,7 +15,6 @@ mod lease;
 mod metrics;
 mod objects;
 mod pace;
-mod peers;
 mod pipeline;
 mod scopes;
 mod serve;
