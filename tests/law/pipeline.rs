@@ -149,9 +149,10 @@ fn an_edit_costs_what_depends_on_it() {
     // A Secret that nothing refers to; and a label that no selector reads.
     assert_eq!(check_cost(&secret("unused"), 3).get("resolved listeners"), None);
     check_cost("apiVersion: v1\nkind: Namespace\nmetadata: {name: other, labels: {tier: web}}\n", 1);
+    // Two of them say whether a service is to be asked.
     check_cost(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: shop}\nspec: {}\n",
-        6,
+        8,
     );
 }
 

@@ -68,10 +68,11 @@ pub(super) fn declare(
         };
         rows.iter().map(|selected| (gateway.clone(), enforced(selected))).collect()
     });
-    let faults = engine.derive("custom policy faults", &selected, move |view, gateway, rows| {
-        let Some(why) = view.get(&faults_by_gateway, gateway) else { return Vec::new() };
-        let custom = rows.iter().filter(|selected| selected.provider.is_some());
-        custom.map(|selected| (selected.policy.key.clone(), String::clone(&why))).collect()
+    let faults = engine.derive("custom policy faults", &faults_by_gateway, move |view, gateway, rows| {
+        let selected = view.rows(&selected, gateway);
+        let custom = selected.iter().filter(|selected| selected.provider.is_some());
+        let why = |selected: &Arc<Selected>| Some((selected.policy.key.clone(), String::clone(rows.first()?)));
+        custom.filter_map(why).collect()
     });
     let gateway_clusters = engine.derive("authorizers' clusters", &authorizers, |_, gateway, rows| {
         rows.iter().map(|one| ((gateway.clone(), one.cluster.clone()), ())).collect()

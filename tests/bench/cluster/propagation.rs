@@ -25,11 +25,13 @@ pub async fn run(table: &mut Table, api: &Api, among: usize, probes: usize) -> R
     client.until_ok(&format!("r{}.{namespace}.example", among.saturating_sub(1)), Instant::now()).await?;
     for churn in [false, true] {
         let other = async {
-            while churn {
+            if !churn {
+                return std::future::pending::<Result<()>>().await;
+            }
+            loop {
                 edit(api, namespace).await?;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            std::future::pending::<Result<()>>().await
         };
         let timed = async {
             let mut times = Vec::new();
