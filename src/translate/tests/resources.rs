@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use translate::{Inputs, Outputs, Settings};
 
 const WEB: &str = "outbound|80||web.shop.svc.cluster.local";
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "Cluster outbound|80||web.shop.svc.cluster.local",
     "ClusterLoadAssignment outbound|80||web.shop.svc.cluster.local",
     "Secret kubernetes-gateway://shop/cert",
@@ -27,6 +27,7 @@ const NAMES: [&str; 14] = [
     "TypedExtensionConfig authn.jwt",
     "TypedExtensionConfig authz.allow",
     "TypedExtensionConfig authz.audit",
+    "TypedExtensionConfig authz.custom",
     "TypedExtensionConfig authz.deny",
     "RouteConfiguration http.80",
     "RouteConfiguration https.443.all.a.shop",
@@ -233,7 +234,7 @@ fn a_change_touches_its_own_resource_and_never_a_listener() {
         batch.remove(&mesh.gateways, gateway("b"));
         batch.remove(&mesh.clusters, WEB.into());
     });
-    assert_eq!(touched.len(), 6, "{touched:?}");
+    assert_eq!(touched.len(), 7, "{touched:?}");
     let key = ListenerKey { gateway: gateway("a"), name: "tls".into() };
     let touched = mesh.touched(|mesh, batch| batch.remove(&mesh.listeners, key));
     let wanted = ["Listener 0.0.0.0_443", "RouteConfiguration https.443.tls.a.shop"];
