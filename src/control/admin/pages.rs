@@ -1,6 +1,6 @@
 //! What the debug pages show, as JSON.
 
-use crate::{objects::Objects, status::Board};
+use crate::{objects::Objects, status::Board, write::show};
 use api::{Kind, Object, ObjectId, Problem};
 use model::{Condition, ListenerStatus, ObjectRef, ParentStatus, Status};
 use proto::{Scope, TypeUrl};
@@ -181,26 +181,9 @@ fn conditions(conditions: &[Condition], generation: i64) -> Value {
 }
 
 fn listener(listener: &ListenerStatus, generation: i64) -> Value {
-    let kinds = listener.supported_kinds.iter().map(|(group, kind)| json!({"group": group, "kind": kind}));
-    json!({
-        "name": &*listener.name,
-        "supportedKinds": kinds.collect::<Vec<_>>(),
-        "attachedRoutes": listener.attached_routes,
-        "conditions": conditions(&listener.conditions, generation),
-    })
+    show::listener(listener, conditions(&listener.conditions, generation))
 }
 
 fn parent(parent: &ParentStatus, generation: i64) -> Value {
-    let (group, kind) = &parent.kind;
-    let mut reference = json!({"group": &**group, "kind": &**kind, "name": &*parent.parent.name});
-    if parent.explicit_namespace {
-        reference["namespace"] = (&*parent.parent.namespace).into();
-    }
-    if let Some(section) = &parent.section {
-        reference["sectionName"] = (&**section).into();
-    }
-    if let Some(port) = parent.port {
-        reference["port"] = port.into();
-    }
-    json!({"parentRef": reference, "conditions": conditions(&parent.conditions, generation)})
+    json!({"parentRef": show::parent_ref(parent), "conditions": conditions(&parent.conditions, generation)})
 }

@@ -2,7 +2,7 @@
 
 mod difference;
 mod seen;
-mod show;
+pub(crate) mod show;
 
 use difference::{Around, Difference, difference};
 pub use seen::{Seen, Standing};

@@ -37,8 +37,9 @@ pub(super) fn filter(at: &At<'_>, message: pb::ExtAuthz) -> Result<ExtAuthz, Fau
     }
     refuse {
         failure_mode_allow_header_add, metadata_context_namespaces, typed_metadata_context_namespaces,
-        route_metadata_context_namespaces, route_typed_metadata_context_namespaces, filter_enabled, deny_at_disable, encode_raw_headers, decoder_header_mutation_rules,
-        enable_dynamic_metadata_ingestion, filter_metadata, max_denied_response_body_bytes, shadow_mode,
+        route_metadata_context_namespaces, route_typed_metadata_context_namespaces, filter_enabled, deny_at_disable,
+        encode_raw_headers, decoder_header_mutation_rules, enable_dynamic_metadata_ingestion, filter_metadata,
+        max_denied_response_body_bytes, shadow_mode,
     });
     if ApiVersion::try_from(transport_api_version) == Ok(ApiVersion::V2) {
         return at.field("transport_api_version").fail("wanted V3");
