@@ -3,7 +3,7 @@
 use super::{Content, Flavor, Note, Response, Subscription};
 use crate::snapshot::Snapshot;
 use bytes::Bytes;
-use proto::ads::{DeltaDiscoveryRequest, DiscoveryRequest};
+use proto::ads::{DeltaDiscoveryRequest, DiscoveryRequest, Status};
 use proto::{Resource, TypeUrl};
 use std::sync::Arc;
 
@@ -96,6 +96,36 @@ fn patience_ends() {
     assert!(!stream.notes().any(|note| matches!(note, Note::Reached(_))));
     assert_eq!(delta(&mut stream, Cluster, &[], 1), NOTHING);
     assert!(stream.notes().any(|note| note == Note::Reached(1)));
+}
+
+/// What was refused, removed and published again as it was is offered again before routes that name it.
+#[test]
+fn what_was_refused_comes_back_before_its_routes() {
+    let first = snapshot(&Snapshot::default(), &[(Cluster, "c", "bad")]);
+    let mut stream = Subscription::new(Flavor::Delta, false, 10, first.clone());
+    assert_eq!(delta(&mut stream, Cluster, &["*"], 0), ["1 Cluster c"]);
+    for (type_url, name) in [(Listener, "*"), (TypeUrl::Route, "r"), (TypeUrl::VirtualHost, "*")] {
+        delta(&mut stream, type_url, &[name], 0);
+    }
+    let error = Status { message: "c: bad".into(), ..Default::default() };
+    let refusal = DeltaDiscoveryRequest {
+        type_url: Cluster.to_string(),
+        response_nonce: "1".into(),
+        error_detail: Some(error),
+        ..Default::default()
+    };
+    stream.delta(refusal).expect("within limits");
+    for (type_url, nonce) in [(Listener, 2), (TypeUrl::Route, 3), (TypeUrl::VirtualHost, 4)] {
+        delta(&mut stream, type_url, &[], nonce);
+    }
+    let mut gone = first.as_ref().clone();
+    gone.generation += 1;
+    gone.set(gone.generation, Cluster, "c".into(), None);
+    stream.publish(Arc::new(gone.clone()));
+    assert_eq!(said(stream.responses()), ["5 Cluster "]);
+    stream.publish(snapshot(&gone, &[(Cluster, "c", "bad"), (TypeUrl::Route, "r", "names c")]));
+    assert_eq!(said(stream.responses()), NOTHING);
+    assert_eq!(delta(&mut stream, Cluster, &[], 5), ["6 Cluster c"]);
 }
 
 /// Virtual hosts whose listeners are all closed are nobody's: a client that doesn't ask for them has everything.

@@ -336,6 +336,8 @@ impl Subscription {
                 let before = watch.base.clone();
                 watch.tell(table, &[], &removals, true);
                 watch.rest = Some(Rest::default());
+                // At once: if one of them comes back as it was refused, what names it waits until it is offered again.
+                self.forget(type_url, &removals);
                 if self.flavor == Flavor::Delta || is_whole(type_url) {
                     let (told, done) = (target.generation, target.generation);
                     let outstanding =
@@ -343,8 +345,9 @@ impl Subscription {
                     return Some(self.respond(type_url, outstanding, Vec::new(), removals));
                 }
                 // State of the world can't say that such a resource is gone.
-                (watch.told, watch.done) = (target.generation, target.generation);
-                self.forget(type_url, &removals);
+                if let Some(watch) = self.watches[type_url as usize].as_mut() {
+                    (watch.told, watch.done) = (target.generation, target.generation);
+                }
             } else if removals {
                 return None;
             }
