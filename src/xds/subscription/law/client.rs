@@ -283,6 +283,9 @@ impl Connection {
             self.versions.remove(&(type_url, name.clone()));
         }
         let accepted: Vec<(Arc<str>, Bytes)> = accepted.into_iter().map(|(name, body, _)| (name, body)).collect();
+        // What is parked is left out of the state of the world. A client that has taken an earlier version of it from a
+        // response that it refused loses that, which breaks no rule: it is a resource that can't be had.
+        removed.retain(|name| !whole || !self.refused.contains(&(type_url, name.clone())));
         self.recorder.record(type_url, accepted, guilty.iter().cloned(), removed);
         self.answer(type_url, response.nonce.to_string(), &guilty);
     }
