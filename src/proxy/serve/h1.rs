@@ -113,23 +113,32 @@ enum Idle {
 }
 
 /// Waits for the first bytes of a request, since then and no longer than `rest`. The connection holds no buffer meanwhile.
+///
+/// A connection that is to end isn't closed under a client that may be sending at this moment: its next request is
+/// answered, and the answer says that it was the last. Only who sends none for the drain's time is closed.
 async fn idle(worker: &Worker, link: &Link, io: &Io, alarm: &Alarm, since: Instant, rest: Option<Duration>) -> Idle {
     let deadline = link.http.idle_timeout.map(|idle| since + idle);
     let rest = rest.map(|rest| since + rest);
-    // Whoever is idle is woken when a listener goes, whether it is its own or not.
-    while !worker.is_draining() && deadline.is_none_or(|deadline| now() < deadline) {
-        if rest.is_some_and(|rest| rest <= now()) {
+    let mut farewell = None;
+    loop {
+        if farewell.is_none() && link.is_leaving(worker) {
+            farewell = Some(now() + link.http.drain_timeout);
+        }
+        let passed = |end: Option<Instant>| end.is_some_and(|end| end <= now());
+        if passed(deadline) || passed(farewell) {
+            return Idle::Ended;
+        }
+        if passed(rest) {
             return Idle::Rest;
         }
-        alarm.set_idle([deadline, rest].into_iter().flatten().min());
+        // Whoever is idle is woken when a listener goes, whether it is its own or not.
+        alarm.set_idle([deadline, rest, farewell].into_iter().flatten().min());
         match alarm.guard(first_bytes(worker, io)).await {
             Ok(Some(first)) => return Idle::Request(first),
             Ok(None) => return Idle::Ended,
-            Err(_) if link.is_leaving(worker) => return Idle::Ended,
             Err(_) => {}
         }
     }
-    Idle::Ended
 }
 
 async fn first_bytes(worker: &Worker, io: &Io) -> Option<Box<Scratch>> {

@@ -85,7 +85,7 @@ fn load_goes_to_all_endpoints() {
 }
 
 #[test]
-fn a_drain_ends_idle_connections_and_finishes_requests() {
+fn a_drain_says_goodbye_and_finishes_requests() {
     let (asked, wait) = mpsc::channel();
     let (go, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
@@ -96,14 +96,27 @@ fn a_drain_ends_idle_connections_and_finishes_requests() {
             stream.write_all(ok("late").as_bytes()).unwrap();
         }
     });
-    let (setup, address) = Setup::forward(&[backend.address], |_| {});
-    let mut idle = Client::new(address);
-    let mut busy = Client::new(address);
-    busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut setup = Setup::new();
+    setup.set(TypeUrl::Cluster, "backend", &cluster("backend", &[backend.address]));
+    let mut quick = manager(vec![host("*", vec![to("/late", "backend", |_| {})])]);
+    quick.drain_timeout = seconds(3);
+    setup.set(TypeUrl::Listener, "http", &listener("http", quick));
+    assert!(setup.apply().is_empty());
+    let address = setup.plane.address("http").unwrap();
+    let [mut kept, mut silent, mut busy] = std::array::from_fn(|_| Client::new(address));
+    let unknown = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for client in [&mut kept, &mut silent] {
+        assert!(client.send(unknown).answer().starts_with("HTTP/1.1 404 "));
+    }
+    busy.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
     wait.recv_timeout(PATIENCE).unwrap();
     let draining = base::tasks::thread("drain", move || drain(setup)).unwrap();
-    assert_eq!(idle.rest(), "", "an idle connection is closed");
-    assert!(TcpStream::connect(address).is_err() || Client::new(address).rest().is_empty(), "nothing new is accepted");
+    while TcpStream::connect(address).is_ok() {
+        std::thread::yield_now();
+    }
+    let last = kept.send(unknown).rest();
+    assert!(last.starts_with("HTTP/1.1 404 ") && last.contains("connection: close"), "{last}");
+    assert_eq!(silent.rest(), "", "a connection without requests is closed");
     go.send(()).unwrap();
     let answer = busy.rest();
     assert!(answer.contains("connection: close") && answer.ends_with("late"), "{answer}");

@@ -138,7 +138,7 @@ impl Worker {
         self.draining.get()
     }
 
-    /// From now on connections end; idle ones at once.
+    /// From now on connections end: with the answer to their next request, or when none comes for the drain's time.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.timer.fire_idle();
