@@ -2,6 +2,14 @@
 
 cgroup_dirs() { awk -v name="$owned" '$3 ~ /^cgroup2?$/ {print $2 "/" name}' /proc/mounts; }
 
+# Whether a directory of ours can be made in each of them.
+cgroups_able() {
+  local dir
+  for dir in $(cgroup_dirs); do
+    [ -d "$dir" ] || { mkdir "$dir" && rmdir "$dir"; } || return
+  done
+}
+
 cgroups_up() {
   local dir file
   for dir in $(cgroup_dirs); do

@@ -1,19 +1,19 @@
-//! What is made in the cluster.
+//! A real cluster that is up, with Windlass in it: objects are made, changed and waited for through its API.
+//!
+//! Everything is in namespaces that bear a label of ours, so that what a run has left can be cleaned up by the next one.
 
-use anyhow::{Context, Result, bail};
+use crate::process::eventually;
+use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     Client,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 /// The label of all our namespaces.
-const OURS: &str = "windlass.test/bench";
+const OURS: &str = "windlass.test/ours";
 /// How many requests to the API are under way at once.
 const WIDTH: usize = 16;
 /// How long the cluster may take for anything.
@@ -27,7 +27,7 @@ pub struct Api(Client);
 pub struct Gateway {
     /// Its namespace.
     pub namespace: String,
-    /// Where it listens.
+    /// Its address, and port 80.
     pub address: SocketAddr,
 }
 
@@ -89,37 +89,58 @@ impl Api {
         for namespace in namespaces.list(&ours).await? {
             namespaces.delete(&namespace.metadata.name.unwrap_or_default(), &DeleteParams::default()).await?;
         }
-        eventually("the namespaces are gone", async || Ok(namespaces.list(&ours).await?.items.is_empty())).await
+        eventually("the namespaces are gone", LIMIT, async || {
+            let left = namespaces.list(&ours).await?.items.len();
+            ensure!(left == 0, "{left} are there");
+            Ok(())
+        })
+        .await
     }
 
-    /// A Gateway with one HTTP listener that routes of all namespaces may attach to, when it is programmed.
-    pub async fn gateway(&self, namespace: &str) -> Result<Gateway> {
-        let class = std::env::var("WINDLASS_BENCH_CLASS").unwrap_or_else(|_| "windlass".into());
-        let listener = json!({
-            "name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}},
-        });
-        let spec = json!({"gatewayClassName": class, "listeners": [listener]});
+    /// Changes an object by a merge patch; `kind` as in [`Api::of`].
+    pub async fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) -> Result<()> {
+        let patched = self.of(kind, namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.with_context(|| format!("patch {kind} {namespace}/{name}"))?;
+        Ok(())
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        let deleted = self.of(kind, namespace).delete(name, &DeleteParams::default()).await;
+        deleted.with_context(|| format!("delete {kind} {namespace}/{name}"))?;
+        Ok(())
+    }
+
+    /// A Gateway `gw` of a class with these listeners, when it is programmed.
+    pub async fn gateway(&self, namespace: &str, class: &str, listeners: &[Value]) -> Result<Gateway> {
+        let spec = json!({"gatewayClassName": class, "listeners": listeners});
         let metadata = json!({"name": "gw", "namespace": namespace});
         let gateway = json!({"apiVersion": GATEWAY_API, "kind": "Gateway", "metadata": metadata, "spec": spec});
         self.create(gateway).await?;
         let gateways = self.of(GATEWAY, namespace);
-        let mut address = None;
-        eventually("the Gateway is programmed", async || {
-            let gateway = gateways.get("gw").await?.data;
+        let address = eventually("the Gateway is programmed", LIMIT, async || {
+            let status = gateways.get("gw").await?.data["status"].take();
             let is = |condition: &Value| condition["type"] == "Programmed" && condition["status"] == "True";
-            address = gateway["status"]["addresses"][0]["value"].as_str().and_then(|text| text.parse().ok());
-            Ok(address.is_some() && gateway["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(is)))
+            ensure!(status["conditions"].as_array().is_some_and(|all| all.iter().any(is)), "its status is {status}");
+            let address = status["addresses"][0]["value"].as_str().context("no address")?;
+            address.parse().context("no IP address")
         })
         .await?;
-        let address = SocketAddr::new(address.context("an address")?, 80);
-        Ok(Gateway { namespace: namespace.to_owned(), address })
+        Ok(Gateway { namespace: namespace.to_owned(), address: SocketAddr::new(address, 80) })
     }
+}
+
+/// An HTTP listener on port 80 that routes of all namespaces may attach to.
+pub fn listener() -> Value {
+    json!({"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}})
 }
 
 /// Gateway API's group and version.
 const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
 /// The kind Gateway.
 pub const GATEWAY: &str = "gateway.networking.k8s.io/v1/Gateway";
+/// The kind Deployment.
+pub const DEPLOYMENT: &str = "apps/v1/Deployment";
 /// The kind HTTPRoute.
 pub const HTTP_ROUTE: &str = "gateway.networking.k8s.io/v1/HTTPRoute";
 
@@ -154,16 +175,4 @@ fn resource(kind: &str) -> ApiResource {
     let mut parts = kind.split('/');
     let mut next = || parts.next().unwrap_or_default();
     ApiResource::from_gvk(&GroupVersionKind::gvk(next(), next(), next()))
-}
-
-/// Asks until the answer is yes.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + LIMIT;
-    while !holds().await? {
-        if Instant::now() > end {
-            bail!("{what}: not within {LIMIT:?}");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
 }

@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod bad;
+pub mod cluster;
 pub mod fixture;
 pub mod http;
 pub mod kube;

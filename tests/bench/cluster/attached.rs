@@ -1,6 +1,6 @@
 //! `attachedRoutes` of one Gateway while routes come: when it is right, and how often it was written.
 
-use super::objects::{self, Api, GATEWAY};
+use super::class;
 use crate::table::{Row, Table, Wanted};
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -9,6 +9,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
+use tests::cluster::{self, Api, GATEWAY};
 
 /// How many routes are made at once.
 const WIDTH: usize = 16;
@@ -25,7 +26,7 @@ struct Seen {
 pub async fn run(table: &mut Table, api: &Api, routes: usize) -> Result<()> {
     let namespace = "bench-attached";
     api.namespace(namespace).await?;
-    let gateway = api.gateway(namespace).await?;
+    let gateway = api.gateway(namespace, &class(), &[cluster::listener()]).await?;
     // Sent and answered: between the two any number is right.
     let (sent, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let watched = watch(api, namespace, routes, &sent);
@@ -33,7 +34,7 @@ pub async fn run(table: &mut Table, api: &Api, routes: usize) -> Result<()> {
         stream::iter(0..routes)
             .map(|number| {
                 sent.fetch_add(1, Ordering::SeqCst);
-                api.create(objects::route(namespace, &format!("r{number}"), &gateway, "nobody"))
+                api.create(cluster::route(namespace, &format!("r{number}"), &gateway, "nobody"))
             })
             .buffer_unordered(WIDTH)
             .try_for_each(|_| async {
@@ -75,6 +76,6 @@ async fn watch(api: &Api, namespace: &str, routes: usize, sent: &AtomicUsize) ->
         }
         anyhow::bail!("the watch ended")
     };
-    tokio::time::timeout(objects::LIMIT, follow).await.context("attachedRoutes is not right in time")??;
+    tokio::time::timeout(cluster::LIMIT, follow).await.context("attachedRoutes is not right in time")??;
     Ok(seen)
 }

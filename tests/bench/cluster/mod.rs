@@ -4,14 +4,13 @@
 //! Everything it makes is in namespaces of its own, `bench-*`, which it deletes.
 
 mod attached;
-mod objects;
 mod probe;
 mod propagation;
 mod scale;
 
 use crate::table::Table;
 use anyhow::{Context, Result};
-use objects::Api;
+use tests::cluster::Api;
 
 /// How much is done.
 #[derive(Clone, Debug)]
@@ -41,4 +40,9 @@ async fn rows(table: &mut Table, api: &Api, size: &Size) -> Result<()> {
     attached::run(table, api, size.attached).await?;
     propagation::run(table, api, size.among, size.probes).await?;
     scale::run(table, api, size.namespaces, size.idle).await
+}
+
+/// The class whose Gateways are measured.
+fn class() -> String {
+    std::env::var("WINDLASS_BENCH_CLASS").unwrap_or_else(|_| "windlass".into())
 }

@@ -75,7 +75,7 @@ impl Client {
         loop {
             match self.status(host).await? {
                 200 => return Ok(started.elapsed().as_secs_f64()),
-                404 if started.elapsed() < super::objects::LIMIT => {}
+                404 if started.elapsed() < tests::cluster::LIMIT => {}
                 other => bail!("{host}: {other} before its first 200"),
             }
         }

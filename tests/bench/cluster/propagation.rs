@@ -1,25 +1,25 @@
 //! From the creation of a route among many to its first 200: 404 before, and nothing else.
 
 use super::{
-    objects::{self, Api, HTTP_ROUTE},
+    class,
     probe::{self, Client},
 };
 use crate::table::{Row, Table, Wanted, percentile};
 use anyhow::Result;
-use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::time::{Duration, Instant};
+use tests::cluster::{self, Api, HTTP_ROUTE};
 
 /// The rows: at rest, then while another route is edited ten times a second.
 pub async fn run(table: &mut Table, api: &Api, among: usize, probes: usize) -> Result<()> {
     let namespace = "bench-propagation";
     api.namespace(namespace).await?;
-    let gateway = api.gateway(namespace).await?;
+    let gateway = api.gateway(namespace, &class(), &[cluster::listener()]).await?;
     let backend = probe::backend(gateway.address.ip()).await?;
-    for object in objects::service(namespace, "backend", backend) {
+    for object in cluster::service(namespace, "backend", backend) {
         api.create(object).await?;
     }
-    let route = |name: &str| objects::route(namespace, name, &gateway, "backend");
+    let route = |name: &str| cluster::route(namespace, name, &gateway, "backend");
     api.create_all((0..among).map(|number| route(&format!("r{number}")))).await?;
     let mut client = Client::connect(gateway.address).await?;
     client.until_ok(&format!("r{}.{namespace}.example", among.saturating_sub(1)), Instant::now()).await?;
@@ -66,6 +66,5 @@ async fn edit(api: &Api, namespace: &str) -> Result<()> {
         json!({"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [{"name": "x", "value": value}]}});
     let rule = json!({"filters": [set], "backendRefs": [{"name": "backend", "port": 80}]});
     let patch = json!({"spec": {"rules": [rule]}});
-    api.of(HTTP_ROUTE, namespace).patch("r0", &PatchParams::default(), &Patch::Merge(patch)).await?;
-    Ok(())
+    api.patch(HTTP_ROUTE, namespace, "r0", &patch).await
 }

@@ -2,18 +2,21 @@
 //! when nothing happens, then when all is gone again.
 
 use super::{
-    objects::{self, Api, GATEWAY, HTTP_ROUTE},
+    class,
     probe::{self, Client},
 };
 use crate::table::{Row, Table, Wanted};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kube::api::DynamicObject;
 use std::{
     collections::BTreeMap,
     fs,
     time::{Duration, Instant},
 };
-use tests::process::Usage;
+use tests::{
+    cluster::{self, Api, DEPLOYMENT, GATEWAY, HTTP_ROUTE},
+    process::{Usage, eventually},
+};
 
 /// How long figures may settle.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -21,7 +24,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// The rows.
 pub async fn run(table: &mut Table, api: &Api, [namespaces, each]: [usize; 2], idle: u64) -> Result<()> {
     api.namespace("bench-scale").await?;
-    let gateway = api.gateway("bench-scale").await?;
+    let gateway = api.gateway("bench-scale", &class(), &[cluster::listener()]).await?;
     let backend = probe::backend(gateway.address.ip()).await?;
     let control = running("windlass-control", None)?;
     let proxy = running("windlass-proxy", Some("bench-scale/gw"))?;
@@ -30,8 +33,8 @@ pub async fn run(table: &mut Table, api: &Api, [namespaces, each]: [usize; 2], i
     for name in &names {
         api.namespace(name).await?;
         let number = |number: usize| format!("s{number}");
-        api.create_all((0..each).flat_map(|at| objects::service(name, &number(at), backend))).await?;
-        api.create_all((0..each).map(|at| objects::route(name, &number(at), &gateway, &number(at)))).await?;
+        api.create_all((0..each).flat_map(|at| cluster::service(name, &number(at), backend))).await?;
+        api.create_all((0..each).map(|at| cluster::route(name, &number(at), &gateway, &number(at)))).await?;
     }
     let last = format!("s{}.bench-scale-{}.example", each - 1, namespaces - 1);
     Client::connect(gateway.address).await?.until_ok(&last, Instant::now()).await?;
@@ -62,8 +65,9 @@ pub async fn run(table: &mut Table, api: &Api, [namespaces, each]: [usize; 2], i
     }
     let routes = api.all(HTTP_ROUTE);
     let is_ours = |route: &DynamicObject| route.metadata.namespace.as_ref().is_some_and(|name| names.contains(name));
-    objects::eventually("the routes are gone", async || {
-        Ok(!routes.list(&Default::default()).await?.items.iter().any(is_ours))
+    eventually("the routes are gone", cluster::LIMIT, async || {
+        ensure!(!routes.list(&Default::default()).await?.items.iter().any(is_ours), "some are there");
+        Ok(())
     })
     .await?;
     tokio::time::sleep(SETTLE).await;
@@ -82,8 +86,7 @@ pub async fn run(table: &mut Table, api: &Api, [namespaces, each]: [usize; 2], i
 /// The versions of everything that Windlass writes.
 async fn versions(api: &Api) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
-    for kind in [GATEWAY, HTTP_ROUTE, "gateway.networking.k8s.io/v1/GatewayClass", "apps/v1/Deployment", "/v1/Service"]
-    {
+    for kind in [GATEWAY, HTTP_ROUTE, "gateway.networking.k8s.io/v1/GatewayClass", DEPLOYMENT, "/v1/Service"] {
         for object in api.all(kind).list(&Default::default()).await? {
             let metadata = object.metadata;
             let (namespace, name) = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
