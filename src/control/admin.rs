@@ -4,7 +4,7 @@
 mod door;
 mod pages;
 
-use crate::{objects::Objects, status::Board};
+use crate::{objects::Objects, source::Inbox, status::Board};
 use axum::{
     Json, Router,
     extract::State,
@@ -14,7 +14,7 @@ use axum::{
     routing::get,
 };
 use base::{metrics::Metrics, ready::Readiness, tasks::Tasks};
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use xds::{Publisher, server::Ads};
 
@@ -25,6 +25,8 @@ pub use pages::statuses;
 pub struct Pages {
     /// Whether clients are served.
     pub readiness: Readiness,
+    /// Whether what is read is still taken.
+    pub inbox: Inbox,
     /// The process's metrics.
     pub metrics: Metrics,
     /// Those of ours that are only known when asked.
@@ -38,6 +40,9 @@ pub struct Pages {
     /// What is published.
     pub publisher: Publisher,
 }
+
+/// Nothing takes so long: everything there is, read at the start, takes seconds.
+const STUCK: Duration = Duration::from_secs(120);
 
 type Shared = State<Arc<Pages>>;
 
@@ -53,6 +58,7 @@ pub fn serve(listener: TcpListener, pages: Pages, door: Door, tasks: &Tasks) {
     let router = Router::new()
         .route("/", get(index))
         .route("/ready", get(async |pages: Shared| ready(&pages.readiness)))
+        .route("/live", get(async |pages: Shared| live(&pages.inbox)))
         .route("/metrics", get(metrics))
         .route("/version", get(|| async { format!("{}\n", crate::metrics::VERSION) }))
         .merge(debug)
@@ -60,9 +66,11 @@ pub fn serve(listener: TcpListener, pages: Pages, door: Door, tasks: &Tasks) {
     run("admin", listener, router, tasks);
 }
 
-/// Serves readiness alone until the group drains.
-pub fn serve_readiness(listener: TcpListener, readiness: Readiness, tasks: &Tasks) {
-    let router = Router::new().route("/ready", get(async move || ready(&readiness)));
+/// Serves readiness and liveness alone until the group drains.
+pub fn serve_readiness(listener: TcpListener, readiness: Readiness, inbox: Inbox, tasks: &Tasks) {
+    let router = Router::new()
+        .route("/ready", get(async move || ready(&readiness)))
+        .route("/live", get(async move || live(&inbox)));
     run("readiness", listener, router, tasks);
 }
 
@@ -78,6 +86,7 @@ fn run(name: &'static str, listener: TcpListener, router: Router, tasks: &Tasks)
 
 async fn index() -> &'static str {
     "/ready               200 as soon as everything was read and published once\n\
+     /live                200 unless a change has been worked on for longer than anything takes\n\
      /metrics             for Prometheus\n\
      /version\n\
      /debug/status        what became of every object, and the problems of what was read\n\
@@ -90,6 +99,17 @@ fn ready(readiness: &Readiness) -> Response {
     match readiness.waiting_for().as_slice() {
         [] => (StatusCode::OK, "ready\n").into_response(),
         waiting => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", waiting.join(", "))).into_response(),
+    }
+}
+
+/// Whether a restart would help. An API server that is away is no reason: what is known is served on.
+fn live(inbox: &Inbox) -> Response {
+    match inbox.busy().filter(|busy| *busy > STUCK) {
+        None => (StatusCode::OK, "live\n").into_response(),
+        Some(busy) => {
+            let text = format!("a change has been worked on for {} s\n", busy.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     Board,
     cluster::Cluster,
     deploy::{Deployer, Desired, Settings},
-    lease,
+    lease, peers,
     write::{Seen, Writer},
 };
 use base::{drain::Drain, tasks::Tasks};
@@ -56,6 +56,8 @@ pub fn start(lead: Lead, tasks: &Tasks) {
     };
     let deployer = Deployer { client: cluster.client.clone(), desired, board, controllers: names.into(), settings };
     let election = cluster.clone();
+    let (replica, words) = (cluster.clone(), deployer.board.clone());
+    tasks.spawn("other replicas", |drain| peers::run(replica, words, drain));
     tasks.spawn("leader election", |drain| lease::run(election, elected, drain));
     let mut writes = leads.clone();
     tasks.spawn("statuses", |drain| while_leading(leads.clone(), drain, async move || writer.lead(&mut writes).await));

@@ -15,6 +15,7 @@ mod lease;
 mod metrics;
 mod objects;
 mod pace;
+mod peers;
 mod pipeline;
 mod scopes;
 mod serve;

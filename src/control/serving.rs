@@ -32,7 +32,7 @@ pub struct Flags {
     /// service account of the control plane's namespace.
     #[arg(long, value_name = "ADDR", default_value = "[::]:15014")]
     admin: SocketAddr,
-    /// Address of /ready.
+    /// Address of /ready and /live.
     #[arg(long, value_name = "ADDR", default_value = "[::]:8080")]
     health: SocketAddr,
     /// Directory with the key and certificates of another authority (ca-cert.pem, ca-key.pem, ...). If it holds none, a

@@ -11,7 +11,7 @@ use api::{Kind, Object, ObjectId, Problem};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// New states of objects: none is deleted.
@@ -63,6 +63,8 @@ struct Pending {
     /// What the pipeline took first had everything in it.
     started: bool,
     closed: bool,
+    /// Since when the pipeline has been at what it took last.
+    busy: Option<Instant>,
 }
 
 /// What the pipeline has to do next.
@@ -141,6 +143,7 @@ impl Inbox {
     /// wait.
     pub fn take(&self, until: Option<Instant>) -> Taken {
         let mut pending = self.pending();
+        pending.busy = None;
         loop {
             if pending.closed {
                 return Taken::Closed;
@@ -148,6 +151,7 @@ impl Inbox {
             if pending.synced
                 && let Some(work) = pending.next()
             {
+                pending.busy = Some(Instant::now());
                 return Taken::Work(work);
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -157,6 +161,12 @@ impl Inbox {
                 None => self.0.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner),
             };
         }
+    }
+
+    /// How long the pipeline has been at what it took last; none while it waits for more. One that has died is at it for
+    /// ever.
+    pub fn busy(&self) -> Option<Duration> {
+        self.pending().busy.map(|since| since.elapsed())
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -219,8 +229,10 @@ mod tests {
         inbox.put([(id("EndpointSlice", "b"), None)].into());
         assert_eq!(names(inbox.take(None)), ["EndpointSlice n/b"]);
         assert_eq!(names(inbox.take(None)), ["HTTPRoute n/a"]);
+        assert!(inbox.busy().is_some());
         inbox.close();
         assert!(matches!(inbox.take(None), Taken::Closed));
+        assert_eq!(inbox.busy(), None);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub struct Options {
     pub plaintext: Option<SocketAddr>,
     /// The admin page. Whoever is not on this machine needs a token for its debug pages.
     pub admin: Option<SocketAddr>,
-    /// Readiness alone.
+    /// Readiness and liveness alone.
     pub health: Option<SocketAddr>,
     /// Threads that compute large changes.
     pub threads: usize,
@@ -144,8 +144,9 @@ impl Control {
         readiness: &Readiness,
     ) -> Result<Self, StartError> {
         let Options { source, data, plug_in_ca, trust_domain, resolve, translate, threads, .. } = options;
+        let inbox = Inbox::default();
         if let Some((listener, _)) = bind_maybe("readiness", options.health).await? {
-            admin::serve_readiness(listener, readiness.clone(), tasks);
+            admin::serve_readiness(listener, readiness.clone(), inbox.clone(), tasks);
         }
         let first = readiness.barrier("configuration");
         let identity = Identity::open(&source, &data, plug_in_ca, trust_domain, metrics, tasks).await?;
@@ -167,7 +168,6 @@ impl Control {
             wanted: matches!(source, Source::Cluster { .. }).then(Wanted::default),
         };
         let Sinks { board, accounts, desired, objects, wanted, .. } = sinks.clone();
-        let inbox = Inbox::default();
         let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
         base::tasks::thread("engine", move || pipeline.run(&work, first)).map_err(StartError::Thread)?;
         let tell = tell(objects.clone(), ours.clone(), board.clone());
@@ -196,7 +196,7 @@ impl Control {
             let (metrics, readiness) = (metrics.clone(), readiness.clone());
             let (board, objects, publisher) = (board.clone(), objects.clone(), publisher.clone());
             let door = admin::Door { verifier, operators };
-            let pages = admin::Pages { readiness, metrics, ours, ads, board, objects, publisher };
+            let pages = admin::Pages { readiness, inbox: inbox.clone(), metrics, ours, ads, board, objects, publisher };
             admin::serve(listener, pages, door, tasks);
         }
         Ok(Self {

@@ -8,6 +8,7 @@ use api::ObjectId;
 use model::{Condition, ObjectKey, ObjectRef, Status, Verdict};
 use proto::{Scope, TypeUrl};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -31,9 +32,35 @@ struct State {
     clients: BTreeMap<Scope, BTreeMap<Arc<str>, Client>>,
     /// Why a Gateway's proxies can't be run.
     undeployed: BTreeMap<ObjectKey, String>,
+    /// The newest generation of a Gateway that all its connected proxies have had everything of.
+    acknowledged: BTreeMap<ObjectKey, i64>,
+    /// What other replicas say of their proxies.
+    peers: BTreeMap<String, Arc<BTreeMap<String, Word>>>,
     is_decided: bool,
     /// Objects whose status may have changed; nobody asks for them without a cluster.
     dirty: Option<BTreeSet<ObjectId>>,
+}
+
+/// What a replica says of the proxies of a Gateway that are connected to it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Word {
+    /// The newest generation of the Gateway that all of them have had everything of.
+    generation: i64,
+    /// What they refuse: type, name, the proxy's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<(String, Arc<str>, String)>,
+}
+
+impl Word {
+    /// As if it were one proxy, of a Gateway of that generation.
+    fn client(&self, generation: i64) -> Client {
+        let refused = self.refused.iter().filter_map(|(kind, name, error)| {
+            let type_url = TypeUrl::ALL.into_iter().find(|known| known.as_str() == kind)?;
+            let refused = Refused { version: String::new(), error: error.clone(), may_pass: false };
+            Some(((type_url, name.clone()), refused))
+        });
+        Client { acked: if self.generation >= generation { u64::MAX } else { 0 }, refused: refused.collect() }
+    }
 }
 
 /// One connected proxy.
@@ -115,6 +142,54 @@ impl Board {
         while !self.is_decided() && changes.changed().await.is_ok() {}
     }
 
+    /// What other replicas need to know of our proxies, by Gateway.
+    pub(crate) fn words(&self) -> BTreeMap<String, Word> {
+        let mut state = self.state();
+        let mut words = BTreeMap::new();
+        let State { clients, verdicts, acknowledged, .. } = &mut *state;
+        acknowledged.retain(|gateway, _| clients.contains_key(&Scope::gateway(&gateway.namespace, &gateway.name)));
+        for (scope, clients) in clients.iter() {
+            let Some(gateway) = gateway(scope) else { continue };
+            let Some(verdict) = verdicts.get(&ObjectRef::new("Gateway", gateway.clone())) else { continue };
+            let newest = self.0.publisher.generation(scope);
+            let generation = acknowledged.entry(gateway.clone()).or_default();
+            // Once they have had it, routes that change are no news.
+            if clients.values().all(|client| client.acked >= newest) {
+                *generation = verdict.observed_generation;
+            }
+            let refused = clients.values().flat_map(|client| &client.refused);
+            let refused =
+                refused.map(|((type_url, name), why)| (type_url.as_str().to_owned(), name.clone(), why.error.clone()));
+            words.insert(gateway.to_string(), Word { generation: *generation, refused: refused.take(10).collect() });
+        }
+        words
+    }
+
+    /// Takes what other replicas say of theirs.
+    pub(crate) fn hear(&self, peers: BTreeMap<String, Arc<BTreeMap<String, Word>>>) {
+        let mut state = self.state();
+        if state.peers == peers {
+            return;
+        }
+        let before = std::mem::replace(&mut state.peers, peers);
+        let words = |peers: &BTreeMap<String, Arc<BTreeMap<String, Word>>>| {
+            let each = peers.iter().flat_map(|(pod, words)| {
+                words.iter().map(move |(gateway, word)| (gateway.clone(), pod.clone(), word.clone()))
+            });
+            each.map(|(gateway, pod, word)| ((gateway, pod), word)).collect::<BTreeMap<_, _>>()
+        };
+        let (before, now) = (words(&before), words(&state.peers));
+        let changed = before.keys().chain(now.keys()).filter(|key| before.get(key) != now.get(key));
+        let gateways: BTreeSet<String> = changed.map(|(gateway, _)| gateway.clone()).collect();
+        for (namespace, name) in gateways.iter().filter_map(|gateway| gateway.split_once('/')) {
+            state.touch_gateway(&ObjectKey::new(namespace, name));
+        }
+        drop(state);
+        if !gateways.is_empty() {
+            self.change();
+        }
+    }
+
     /// Says why a Gateway's proxies can't be run, or that they can.
     pub fn deployed(&self, gateway: &ObjectKey, fault: Option<String>) {
         let mut state = self.state();
@@ -152,7 +227,9 @@ impl Board {
         let mut status = verdict.clone();
         if let Some(gateway) = &verdict.gateway {
             let scope = Scope::gateway(&gateway.namespace, &gateway.name);
-            let (clients, generation) = (state.clients.get(&scope), self.0.publisher.generation(&scope));
+            let generation = self.0.publisher.generation(&scope);
+            let clients = state.everybody(gateway, &scope);
+            let clients = clients.as_deref();
             if let Some(fault) = state.undeployed.get(gateway) {
                 undeployed(&mut status.conditions, fault);
             }
@@ -180,6 +257,21 @@ impl Board {
 }
 
 impl State {
+    /// The proxies of a Gateway; those of another replica are one.
+    fn everybody(&self, gateway: &ObjectKey, scope: &Scope) -> Option<Cow<'_, BTreeMap<Arc<str>, Client>>> {
+        let ours = self.clients.get(scope).map(Cow::Borrowed);
+        let name = gateway.to_string();
+        let mut theirs = self.peers.iter().filter_map(|(pod, words)| Some((pod, words.get(&name)?))).peekable();
+        if theirs.peek().is_none() {
+            return ours;
+        }
+        let verdict = self.verdicts.get(&ObjectRef::new("Gateway", gateway.clone()));
+        let generation = verdict.map_or(0, |verdict| verdict.observed_generation);
+        let mut all = ours.unwrap_or_default();
+        all.to_mut().extend(theirs.map(|(pod, word)| (format!("replica {pod}").into(), word.client(generation))));
+        Some(all)
+    }
+
     fn touch(&mut self, object: &ObjectRef) {
         if let Some(dirty) = &mut self.dirty {
             let ObjectKey { namespace, name } = object.key.clone();
@@ -201,11 +293,16 @@ impl State {
     }
 
     fn touch_scope(&mut self, scope: &Scope) {
-        let gateway = scope.0.strip_prefix("gateway/").and_then(|gateway| gateway.split_once('/'));
-        if let Some((namespace, name)) = gateway {
-            self.touch_gateway(&ObjectKey::new(namespace, name));
+        if let Some(gateway) = gateway(scope) {
+            self.touch_gateway(&gateway);
         }
     }
+}
+
+/// The Gateway whose proxies have a scope.
+fn gateway(scope: &Scope) -> Option<ObjectKey> {
+    let (namespace, name) = scope.0.strip_prefix("gateway/")?.split_once('/')?;
+    Some(ObjectKey::new(namespace, name))
 }
 
 /// A Gateway whose proxies can't be run isn't programmed, and won't get an address.

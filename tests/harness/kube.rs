@@ -188,6 +188,15 @@ impl ApiServer {
         serde_json::from_str(&text).context("kubectl prints JSON")
     }
 
+    /// The trust bundle of a namespace, as soon as it is there.
+    pub async fn bundle(&self, namespace: &str) -> Result<String> {
+        eventually("the trust bundle", START, async || {
+            let map = self.get("configmap", namespace, "istio-ca-root-cert")?;
+            Ok(map["data"]["root-cert.pem"].as_str().context("root-cert.pem")?.to_owned())
+        })
+        .await
+    }
+
     /// Installs CustomResourceDefinitions of Gateway API (the experimental channel) and Istio by their plural names,
     /// and waits until they are established. Without names, all of them.
     pub fn install_crds(&self, names: &[&str]) -> Result<()> {
@@ -273,10 +282,58 @@ impl Control {
         Ok(Self { process, address })
     }
 
+    /// A proxy of Gateway `default/gw` that knows only this replica, at the place's address with that last number: with a
+    /// token of a service account for an audience, and the trust bundle, as its pod would have them.
+    pub async fn proxy(
+        &self,
+        place: &Place,
+        server: &ApiServer,
+        last: u8,
+        (account, audience): (&str, &str),
+    ) -> Result<Process> {
+        let address = place.address(last);
+        let (roots, token) = credentials(place, server, last, (account, audience)).await?;
+        let arguments = format!(
+            "--gateway default/gw --control {} --control-name istiod.istio-system.svc --service-account {account} \
+             --token-file {} --root-cert {} --bind {address} --admin {address}:15000 --concurrency 1",
+            self.at(15_012),
+            token.display(),
+            roots.display()
+        );
+        Process::start(&format!("proxy-{last}"), &program("windlass-proxy")?, &words(&arguments), &place.make("logs")?)
+    }
+
     /// One of its ports.
     pub fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.address, port)
     }
+}
+
+/// Files with the trust bundle, and with a token of a service account of `default` for an audience.
+pub async fn credentials(
+    place: &Place,
+    server: &ApiServer,
+    last: u8,
+    (account, audience): (&str, &str),
+) -> Result<(PathBuf, PathBuf)> {
+    let data = place.make(&format!("proxy-{last}"))?;
+    let (roots, token) = (data.join("root-cert.pem"), data.join("token"));
+    fs::write(&roots, server.bundle("default").await?)?;
+    let issued = eventually("a token", START, async || server.token("default", account, audience)).await?;
+    fs::write(&token, issued)?;
+    Ok((roots, token))
+}
+
+/// The namespace, the service account `istio-system/istiod` and its rights, as the control plane's chart renders them.
+pub fn chart_rights() -> Result<String> {
+    let rendered = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/cases/control.yaml");
+    let text = fs::read_to_string(&rendered).with_context(|| rendered.display().to_string())?;
+    let kinds = ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+    let is_right = |document: &&str| kinds.iter().any(|kind| document.contains(&format!("\nkind: {kind}\n")));
+    let rights: Vec<&str> = text.split("\n---\n").filter(is_right).collect();
+    ensure!(rights.len() > kinds.len(), "{}: no rights in there", rendered.display());
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}";
+    Ok(format!("{namespace}\n---\n{}\n", rights.join("\n---\n")))
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -11,7 +11,7 @@ use tests::{
     http::{Answer, Call, call},
     kube::{ApiServer, Control},
     objects,
-    place::{Place, program},
+    place::Place,
     process::{Process, eventually},
     tls,
 };
@@ -247,31 +247,9 @@ impl Served {
         Ok(Self { place, server, control, kubeconfig })
     }
 
-    /// The trust bundle of a namespace, as soon as it is there.
-    async fn bundle(&self, namespace: &str) -> Result<String> {
-        eventually("the trust bundle", LIMIT, async || {
-            let map = self.server.get("configmap", namespace, "istio-ca-root-cert")?;
-            Ok(map["data"]["root-cert.pem"].as_str().context("root-cert.pem")?.to_owned())
-        })
-        .await
-    }
-
     /// A proxy of the Gateway at the place's address with that number, with a token of a service account.
     async fn proxy(&self, last: u8, account: &str, audience: &str) -> Result<Process> {
-        let address = self.place.address(last);
-        let data = self.place.make(&format!("proxy-{last}"))?;
-        let (roots, token) = (data.join("root-cert.pem"), data.join("token"));
-        std::fs::write(&roots, self.bundle("default").await?)?;
-        std::fs::write(&token, self.server.token("default", account, audience)?)?;
-        let arguments = format!(
-            "--gateway default/gw --control {} --control-name istiod.istio-system.svc --service-account {account} \
-             --token-file {} --root-cert {} --bind {address} --admin {address}:15000 --concurrency 1",
-            self.control.at(15_012),
-            token.display(),
-            roots.display()
-        );
-        let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
-        Process::start(&format!("proxy-{last}"), &program("windlass-proxy")?, &arguments, &self.place.make("logs")?)
+        self.control.proxy(&self.place, &self.server, last, (account, audience)).await
     }
 
     /// Waits until a proxy redirects with that status.
@@ -319,15 +297,15 @@ async fn proxies_are_who_their_tokens_say() -> Result<()> {
     }
 
     // Every namespace has the bundle, one that comes later too, and what somebody breaks is mended.
-    let bundle = served.bundle("default").await?;
+    let bundle = served.server.bundle("default").await?;
     let began = Instant::now();
     served.server.kubectl(&["create", "namespace", "late"], "")?;
-    ensure!(served.bundle("late").await? == bundle, "another bundle");
+    ensure!(served.server.bundle("late").await? == bundle, "another bundle");
     eprintln!("a new namespace has the trust bundle {:?} after", began.elapsed());
     let broken = "{\"data\": {\"root-cert.pem\": \"nonsense\"}}";
     served.server.kubectl(&["patch", "configmap", "istio-ca-root-cert", "-n", "late", "-p", broken], "")?;
     eventually("the bundle is mended", LIMIT, async || {
-        ensure!(served.bundle("late").await? == bundle, "another bundle");
+        ensure!(served.server.bundle("late").await? == bundle, "another bundle");
         Ok(())
     })
     .await?;
@@ -343,7 +321,7 @@ async fn proxies_are_who_their_tokens_say() -> Result<()> {
     let before = versions()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     ensure!(versions()? == before, "something was written");
-    ensure!(served.bundle("default").await? == bundle, "another bundle");
+    ensure!(served.server.bundle("default").await? == bundle, "another bundle");
 
     // The root's Secret is put back as it was.
     served.server.kubectl(&["delete", "secret", "windlass-ca-secret", "-n", "istio-system"], "")?;
@@ -352,7 +330,7 @@ async fn proxies_are_who_their_tokens_say() -> Result<()> {
     })
     .await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ensure!(served.bundle("late").await? == bundle, "another bundle");
+    ensure!(served.server.bundle("late").await? == bundle, "another bundle");
     Ok(())
 }
 

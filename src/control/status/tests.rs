@@ -49,3 +49,40 @@ fn programmed_waits_for_every_proxy_and_tells_refusals() {
     feedback(&board, "a", Outcome::Disconnected);
     assert_eq!(shown(&board), "Programmed=False (Pending): no proxy of this Gateway is connected");
 }
+
+#[test]
+fn proxies_of_other_replicas_count() {
+    let publisher = Publisher::default();
+    let key = ResourceKey { scope: Scope::gateway("n", "g"), type_url: TypeUrl::Cluster, name: "c".into() };
+    let bytes: &'static [u8] = b"1";
+    let published = publisher.publish(vec![(key, Some(Resource::from_bytes(bytes.into())))]);
+    let (leader, other) =
+        (Board::new(publisher.clone(), Metrics::default()), Board::new(publisher, Metrics::default()));
+    let decide = |generation: i64| {
+        for board in [&leader, &other] {
+            let waits = Condition::unknown("Programmed", "Pending", "");
+            let gateway = Some(ObjectKey::new("n", "g"));
+            let verdict =
+                Status { observed_generation: generation, gateway, conditions: vec![waits], ..Status::default() };
+            board.decide(vec![(ObjectRef::new("Gateway", ObjectKey::new("n", "g")), Some(Arc::new(verdict)))], || ());
+        }
+    };
+    let tell = || leader.hear(BTreeMap::from([("b".to_owned(), Arc::new(other.words()))]));
+    decide(1);
+    tell();
+    assert_eq!(shown(&leader), "Programmed=False (Pending): no proxy of this Gateway is connected");
+    feedback(&other, "p", Outcome::Connected);
+    feedback(&other, "p", Outcome::Acked { generation: published });
+    tell();
+    assert_eq!(shown(&leader), "Programmed=True (Programmed)");
+    // What it told before the Gateway changed is not about the change.
+    decide(2);
+    assert_eq!(shown(&leader), "Programmed=False (Pending): 1 of 1 proxies have not acknowledged it yet");
+    let (type_url, name, version) = (TypeUrl::Cluster, Arc::<str>::from("c"), String::new());
+    feedback(&other, "p", Outcome::Nacked { type_url, name, version, error: "no such field".into(), may_pass: false });
+    tell();
+    assert_eq!(shown(&leader), "Programmed=False (Invalid): replica b refuses Cluster c: no such field");
+    feedback(&other, "p", Outcome::Disconnected);
+    tell();
+    assert_eq!(shown(&leader), "Programmed=False (Pending): no proxy of this Gateway is connected");
+}

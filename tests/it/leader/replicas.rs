@@ -1,0 +1,44 @@
+//! Several replicas: who leads, and what the others know.
+
+use super::{Cluster, LIMIT, balance, condition, control, gateway, programmed, proxy, route};
+use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
+use tests::{
+    http::{Call, call},
+    objects,
+    process::eventually,
+};
+
+#[tokio::test]
+async fn another_replica_takes_over() -> Result<()> {
+    let Cluster { place, server, kubeconfig } = Cluster::start().await?;
+    server.apply(objects::GATEWAY)?;
+    let mut first = control(&place, 1, &kubeconfig, &[])?;
+    programmed(&server, "False", "AddressNotAssigned").await?;
+    let second = control(&place, 2, &kubeconfig, &[])?;
+    balance(&server).await?;
+    // The proxy knows only the one that doesn't lead.
+    let _proxy = proxy(&place, &server, &second, 9).await?;
+    programmed(&server, "True", "Programmed").await?;
+    for port in [8080, 15_014] {
+        let live = call(second.at(port), &Call::get("localhost", "/live")).await?;
+        ensure!(live.status == 200, "{}", String::from_utf8_lossy(&live.body));
+    }
+    let before = condition(&gateway(&server)?["status"]["conditions"], "Programmed");
+
+    first.process.stop("KILL", Duration::from_secs(5)).await;
+    let began = Instant::now();
+    server.apply(&objects::route("web", "web.example", &[("a", 1)]))?;
+    eventually("the route's status", LIMIT, async || {
+        let route = route(&server, "web")?;
+        ensure!(route["status"]["parents"].as_array().is_some_and(|parents| !parents.is_empty()), "{route}");
+        Ok(())
+    })
+    .await?;
+    eprintln!("another leads {:?} after the leader was killed", began.elapsed());
+    let lease = server.get("lease", "istio-system", "windlass-leader")?;
+    ensure!(lease["spec"]["holderIdentity"] == "control-2", "{lease}");
+    let after = condition(&gateway(&server)?["status"]["conditions"], "Programmed");
+    ensure!(after == before, "{after}");
+    Ok(())
+}
