@@ -59,6 +59,7 @@ struct All {
     cpu: Counter<f64, AtomicU64>,
     memory: Gauge,
     followed: Gauge,
+    forbidden: Gauge,
 }
 
 impl Default for Metrics {
@@ -81,6 +82,7 @@ impl Default for Metrics {
             cpu: Counter::default(),
             memory: Gauge::default(),
             followed: Gauge::default(),
+            forbidden: Gauge::default(),
         }))
     }
 }
@@ -107,6 +109,8 @@ impl Metrics {
             registry.register("process_resident_memory_bytes", "Resident memory", all.memory.clone());
             let help = "1 while the API server's changes are followed, 0 while it is away, or without one";
             registry.register("windlass_api_server_followed", help, all.followed.clone());
+            let help = "Kinds that the API server doesn't let be read: what was known of them stays in use";
+            registry.register("windlass_kinds_forbidden", help, all.forbidden.clone());
             let build = Family::<Build, Gauge>::default();
             build.get_or_create(&Build { component: "pilot", tag: VERSION }).set(1);
             registry.register("istio_build", "What this is", build);
@@ -132,6 +136,10 @@ impl Metrics {
 
     pub(crate) fn follows(&self, followed: bool) {
         self.0.followed.set(i64::from(followed));
+    }
+
+    pub(crate) fn forbidden(&self, kinds: usize) {
+        self.0.forbidden.set(i64::try_from(kinds).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn rejected(&self, type_url: TypeUrl) {

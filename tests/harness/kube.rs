@@ -48,7 +48,7 @@ pub struct ApiServer {
     logs: PathBuf,
     programs: PathBuf,
     server: Option<Process>,
-    _etcd: Process,
+    etcd: Process,
 }
 
 impl ApiServer {
@@ -78,7 +78,7 @@ impl ApiServer {
         );
         let etcd = Process::start("etcd", &programs.join("etcd"), &words(&etcd), &logs)?;
         let address = place.control(6443);
-        let mut started = Self { address, directory, logs, programs, server: None, _etcd: etcd };
+        let mut started = Self { address, directory, logs, programs, server: None, etcd };
         started.resume().await?;
         Ok(started)
     }
@@ -117,6 +117,13 @@ impl ApiServer {
         if let Some(mut server) = self.server.take() {
             server.stop("KILL", Duration::from_secs(5)).await;
         }
+    }
+
+    /// Stops etcd as it is, with signal `STOP`, or lets it go on, with `CONT`.
+    pub fn signal_etcd(&self, signal: &str) -> Result<()> {
+        let done = Command::new("kill").arg(format!("-{signal}")).arg(self.etcd.id().to_string()).status()?;
+        ensure!(done.success(), "kill -{signal}: {done}");
+        Ok(())
     }
 
     /// A kubeconfig for whoever has a token, as a file of that name.

@@ -165,9 +165,15 @@ impl Follower {
                 Ok(Event::Init) => self.known.begin(),
                 Ok(event) => {
                     self.shared.health.well(self.kind.as_str());
+                    self.known.forbidden(false);
                     self.event(event);
                 }
-                Err(error) => self.shared.health.failed(self.kind.as_str(), &error),
+                Err(error) => {
+                    if self.shared.health.failed(self.kind.as_str(), &error) {
+                        self.known.forbidden(true);
+                        self.tell();
+                    }
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 //! control plane has the rights that its chart grants, and no others.
 
 mod deploys;
+mod faults;
 mod replicas;
 mod statuses;
 

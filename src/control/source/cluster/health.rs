@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// An API server that was just started knows nobody's rights for a while.
-const STARTING: Duration = Duration::from_secs(15);
+const STARTING: Duration = Duration::from_secs(5);
 /// How often the API server is asked whether it is back.
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -48,21 +48,22 @@ impl Health {
         Self { metrics, state: Mutex::default(), failed: Notify::new(), any_forbidden: AtomicBool::new(false) }
     }
 
-    /// A watch failed; it is tried again.
-    pub fn failed(&self, what: &str, error: &watcher::Error) {
+    /// A watch failed; it is tried again. Says whether that is, for longer than a moment, for want of a right.
+    pub fn failed(&self, what: &str, error: &watcher::Error) -> bool {
         let mut state = self.state();
         if is_forbidden(error) {
             self.any_forbidden.store(true, Ordering::Relaxed);
             let (since, said) = state.forbidden.entry(what.to_owned()).or_insert((Instant::now(), false));
-            if !*said && since.elapsed() > STARTING {
-                *said = true;
+            let lasts = since.elapsed() > STARTING;
+            if lasts && !std::mem::replace(said, true) {
                 tracing::error!(what, %error, "the API server refuses a watch: grant get, list and watch");
+                self.count(&state);
             }
-            return;
+            return lasts;
         }
         // It has forgotten what was before: everything is listed anew, and nothing is wrong.
         if matches!(error, watcher::Error::WatchError(status) if status.code == 410) {
-            return;
+            return false;
         }
         if state.last.replace(Instant::now()).is_none() {
             let error = whole(error);
@@ -70,15 +71,23 @@ impl Health {
             self.metrics.follows(false);
             self.failed.notify_one();
         }
+        false
     }
 
     /// A watch has said something: there is a right to it.
     pub fn well(&self, what: &str) {
         if self.any_forbidden.load(Ordering::Relaxed) {
             let mut state = self.state();
-            state.forbidden.remove(what);
+            if state.forbidden.remove(what).is_some_and(|(_, said)| said) {
+                tracing::info!(what, "the API server lets it be watched again");
+                self.count(&state);
+            }
             self.any_forbidden.store(!state.forbidden.is_empty(), Ordering::Relaxed);
         }
+    }
+
+    fn count(&self, state: &State) {
+        self.metrics.forbidden(state.forbidden.values().filter(|(_, said)| *said).count());
     }
 
     /// Says when the API server is back, until the drain.

@@ -1,7 +1,7 @@
 //! What is known of one kind: what events change of it.
 
 use super::super::Changes;
-use api::{Kind, Object, ObjectId, ObjectMeta, Problem, Severity, manifest};
+use api::{FieldPath, Kind, Object, ObjectId, ObjectMeta, Problem, Severity, manifest};
 use kube::api::DynamicObject;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,8 @@ pub struct Known {
     objects: BTreeMap<ObjectId, Object>,
     problems: BTreeMap<ObjectId, Vec<Problem>>,
     problems_changed: bool,
+    /// Nothing of this kind may be read.
+    forbidden: bool,
     /// A list that is being read.
     list: Option<List>,
 }
@@ -33,7 +35,7 @@ impl Known {
     /// Nothing is known.
     pub fn new(kind: Kind) -> Self {
         let (objects, problems) = (BTreeMap::new(), BTreeMap::new());
-        Self { kind, objects, problems, problems_changed: false, list: None }
+        Self { kind, objects, problems, problems_changed: false, forbidden: false, list: None }
     }
 
     /// A list begins; one that was under way is forgotten.
@@ -88,6 +90,12 @@ impl Known {
         self.done()
     }
 
+    /// Whether the API server lets this kind be read; if not, what is known stays.
+    pub fn forbidden(&mut self, forbidden: bool) {
+        self.problems_changed |= self.forbidden != forbidden;
+        self.forbidden = forbidden;
+    }
+
     /// Whether there is no object that is of use.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
@@ -96,7 +104,8 @@ impl Known {
     /// All problems, if they changed since they were last asked for.
     pub fn problems(&mut self) -> Option<Vec<Problem>> {
         let changed = std::mem::take(&mut self.problems_changed);
-        changed.then(|| self.problems.values().flatten().cloned().collect())
+        let forbidden = self.forbidden.then(|| unreadable(self.kind));
+        changed.then(|| forbidden.into_iter().chain(self.problems.values().flatten().cloned()).collect())
     }
 
     fn id(&self, metadata: &ObjectMeta) -> ObjectId {
@@ -119,6 +128,24 @@ impl Known {
                 None => self.objects.remove(id),
             };
         }
+    }
+}
+
+/// The problem of a kind that may not be read.
+fn unreadable(kind: Kind) -> Problem {
+    let message = format!(
+        "the API server doesn't let objects of kind {} be read: grant get, list and watch; what was known before stays \
+         in use",
+        kind.as_str()
+    );
+    Problem {
+        severity: Severity::Error,
+        file: ORIGIN.into(),
+        line: 0,
+        column: 0,
+        object: None,
+        path: FieldPath::default(),
+        message,
     }
 }
 

@@ -101,7 +101,9 @@ impl Named {
             match event {
                 Ok(event) => self.event(event),
                 Err(error) if is_forbidden(&error) => self.forbidden(),
-                Err(error) => self.shared.health.failed(&self.id.kind, &error),
+                Err(error) => {
+                    self.shared.health.failed(&self.id.kind, &error);
+                }
             }
         }
     }
