@@ -36,6 +36,7 @@ fn proxy(client: &Client) -> Value {
     fields.insert("cluster_id".into(), "Kubernetes".into());
     fields.insert("proxy".into(), node.split('~').nth(2).unwrap_or(node).into());
     fields.insert("proxy_type".into(), node.split('~').next().unwrap_or_default().into());
+    fields.insert("proxy_version".into(), (*client.software).into());
     fields.insert("istio_version".into(), crate::metrics::VERSION.into());
     fields.insert("connection".into(), (*client.name).into());
     fields.insert("scope".into(), (*client.scope.0).into());

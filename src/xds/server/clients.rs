@@ -10,6 +10,8 @@ use std::time::SystemTime;
 pub struct Client {
     /// `<node id>-<number>`.
     pub name: Arc<str>,
+    /// What it says that it is: program and version, as far as it says.
+    pub software: Arc<str>,
     /// What it gets.
     pub scope: Scope,
     /// Whether it speaks the delta protocol.

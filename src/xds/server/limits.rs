@@ -49,3 +49,30 @@ pub(super) fn is_on(node: &Node, key: &str) -> bool {
         _ => false,
     }
 }
+
+/// Program and version of a node, as far as it says: `envoy 1.40.0`. The program's name is cut, for it is a stranger's.
+pub(super) fn software(node: &Node) -> String {
+    let name: String = node.user_agent_name.chars().filter(|c| !c.is_control()).take(64).collect();
+    let version: String = match node.user_agent_build_version.as_ref().and_then(|build| build.version.as_ref()) {
+        Some(number) => format!("{}.{}.{}", number.major_number, number.minor_number, number.patch),
+        None => node.user_agent_version.chars().filter(|c| !c.is_control()).take(64).collect(),
+    };
+    format!("{name} {version}").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::ads::{BuildVersion, SemanticVersion};
+
+    #[test]
+    fn clients_say_what_they_are_in_two_ways() {
+        let number = SemanticVersion { major_number: 1, minor_number: 40, patch: 0 };
+        let build = Some(BuildVersion { version: Some(number) });
+        let node = |name: &str| Node { user_agent_name: name.into(), ..Node::default() };
+        let envoy = Node { user_agent_build_version: build, ..node("envoy") };
+        let ours = Node { user_agent_version: "0.1.0\n".into(), ..node("windlass-proxy") };
+        let wanted = [(envoy, "envoy 1.40.0"), (ours, "windlass-proxy 0.1.0"), (node(""), "")];
+        assert!(wanted.into_iter().all(|(node, text)| software(&node) == text));
+    }
+}

@@ -1,7 +1,11 @@
 //! One stream: the state machine with its connection on one side and the publisher on the other.
 
 use super::clients::{Client, lock};
-use super::{PeerIdentity, Shared, limits::is_on, requests::Requests};
+use super::{
+    PeerIdentity, Shared,
+    limits::{is_on, software},
+    requests::Requests,
+};
 use crate::publisher::{Feed, View};
 use crate::subscription::{Flavor, Note, Refusal, Refused, Response, Subscription};
 use crate::{Feedback, Outcome, wire};
@@ -261,6 +265,7 @@ impl Live {
         let warms = node.user_agent_name == "envoy";
         let subscription = Subscription::new(flavor, warms, shared.limits.names, feed.newest());
         let (number, client) = shared.clients.add(Client {
+            software: software(&node).into(),
             name: node.id.into(),
             scope: scope.clone(),
             delta,
