@@ -9,6 +9,7 @@ mod shadow;
 mod verdicts;
 
 use crate::{
+    live::Source,
     offline::{Assume, World},
     output::{self, Format, Paint},
 };
@@ -19,17 +20,21 @@ use serde::Serialize;
 use std::{fmt::Write, path::PathBuf, process::ExitCode, time::SystemTime};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Says what is wrong with Kubernetes objects in files: schema, verdicts of the specification, and what hardly can be meant.
+/// Says what is wrong with Kubernetes objects: schema, verdicts of the specification, and what hardly can be meant.
 ///
-/// Everything is computed as the control plane does it, offline. What the files refer to must be among them.
+/// Everything is computed as the control plane does it. With FILES alone no cluster is asked, and what they refer to must
+/// be among them; without FILES those of the cluster are looked at, with --use-kube the cluster as it would be
+/// with the files applied. With --namespace only what is said of that namespace's objects is told.
 #[derive(Args)]
 #[command(
     after_help = "Exit codes: 0 nothing at --failure-threshold or above; 1 something; 2 the command line or a path is wrong."
 )]
 pub struct Analyze {
     /// Files and directories of Kubernetes objects (YAML or JSON); - is standard input.
-    #[arg(value_name = "FILES", required = true)]
+    #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     #[command(flatten)]
     assume: Assume,
     /// The least that makes the command fail.
@@ -62,8 +67,11 @@ impl Analyze {
             Some(text) => OffsetDateTime::parse(text, &Rfc3339).with_context(|| format!("--at {text}"))?,
             None => SystemTime::now().into(),
         };
-        let world = World::read(&self.files, &self.assume)?;
-        let findings = findings(&world, now);
+        let world = self.source.read(&self.files, &self.assume)?;
+        let mut findings = findings(&world, now);
+        if let Some(namespace) = &self.source.cluster.namespace {
+            findings.retain(|finding| finding.namespace.as_deref().is_none_or(|one| one == namespace));
+        }
         let count = |level| findings.iter().filter(|finding| finding.level == level).count();
         let report = Report {
             findings: findings.iter().filter(|finding| finding.level <= self.output_threshold).collect(),
@@ -84,6 +92,7 @@ impl Analyze {
 /// Everything that is to be said, in the order of places.
 fn findings(world: &World, now: OffsetDateTime) -> Vec<Finding> {
     let mut all: Vec<Finding> = world.problems.iter().map(Finding::of_problem).collect();
+    all.extend(world.notes.iter().map(|note| Finding::of_cluster(note)));
     all.extend(verdicts::findings(world));
     all.extend(routes::findings(world));
     all.extend(shadow::findings(world));

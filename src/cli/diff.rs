@@ -5,33 +5,32 @@ mod message;
 mod statuses;
 
 use crate::{
-    offline::{Assume, World},
+    live::{Live, Source},
+    offline::{Assume, Origin, World},
     output::{self, Format, Paint},
 };
+use anyhow::ensure;
 use api::Severity;
 use clap::Args;
 use fields::Field;
 use message::Messages;
 use proto::{Resource, ResourceKey, TypeUrl};
 use serde::Serialize;
-use std::{
-    collections::BTreeSet,
-    fmt::Write,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{collections::BTreeSet, fmt::Write, path::PathBuf, process::ExitCode};
 
 /// Shows the effect of a change of YAML before it is applied: xDS resources field by field, and statuses.
 ///
-/// What has no effect shows nothing. A change of a listener is marked, for its connections drain; all else leaves
-/// connections alone.
+/// With two paths they are compared: objects as they are, and as they are to be. With one path, or --use-kube, a cluster is
+/// compared with what it would be if the files were applied; nothing is written to it. What has no effect shows nothing. A
+/// change of a listener is marked, for its connections drain; all else leaves connections alone.
 #[derive(Args)]
 #[command(after_help = "Exit codes: 0 no difference; 1 a difference; 2 the command line or a path is wrong.")]
 pub struct Diff {
-    /// A file or directory of Kubernetes objects as they are; - is standard input.
-    old: PathBuf,
-    /// A file or directory of Kubernetes objects as they are to be; - is standard input.
-    new: PathBuf,
+    /// Files and directories of Kubernetes objects: OLD NEW, or what is to be applied to a cluster; - is standard input.
+    #[arg(value_name = "FILES", required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     #[command(flatten)]
     assume: Assume,
     /// Print for machines.
@@ -70,15 +69,7 @@ enum Kind {
 
 impl Diff {
     pub fn main(self) -> anyhow::Result<ExitCode> {
-        let read = |path: &Path| {
-            let world = World::read(&[path.to_owned()], &self.assume)?;
-            world.complain();
-            // What can't be read at all may be anything: nothing is to be said of the rest.
-            let lost = world.problems.iter().any(|one| one.severity == Severity::Error && one.object.is_none());
-            anyhow::ensure!(!lost, "{} can't be read as objects", path.display());
-            anyhow::Ok(world)
-        };
-        let (old, new) = (read(&self.old)?, read(&self.new)?);
+        let (old, new) = self.worlds()?;
         let report = Report { resources: resources(&old, &new)?, statuses: statuses::changes(&old, &new) };
         output::print(&match self.output {
             Some(format) => output::text(format, &report)?,
@@ -86,6 +77,37 @@ impl Diff {
         })?;
         let same = report.resources.is_empty() && report.statuses.is_empty();
         Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Diff {
+    /// As it is, and as it is to be.
+    fn worlds(&self) -> anyhow::Result<(World, World)> {
+        let (old, new) = match self.paths.as_slice() {
+            [old, new] if !self.source.is_live(&self.paths) => {
+                let read = |path: &PathBuf| World::read(std::slice::from_ref(path), &self.assume);
+                (read(old)?, read(new)?)
+            }
+            paths => {
+                let is_one = paths.len() == 1 || self.source.is_live(paths);
+                ensure!(
+                    is_one,
+                    "wanted OLD and NEW, saw {} paths: give --use-kube to apply all to a cluster",
+                    paths.len()
+                );
+                let live = Live::read(&self.source.cluster)?;
+                (live.world(&[])?, live.world(paths)?)
+            }
+        };
+        if old.origin == Origin::Files {
+            old.complain();
+        }
+        new.complain();
+        // What can't be read at all may be anything: nothing is to be said of the rest.
+        let mut lost = old.problems.iter().chain(&new.problems);
+        let lost = lost.find(|one| one.severity == Severity::Error && one.object.is_none());
+        ensure!(lost.is_none(), "{} can't be read as objects", lost.map(|one| &*one.file).unwrap_or_default());
+        Ok((old, new))
     }
 }
 

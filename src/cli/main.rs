@@ -5,16 +5,22 @@
 
 mod analyze;
 mod ask;
+mod cluster;
 mod completion;
 mod condition;
+mod control_plane;
 mod diff;
 mod envoy_bootstrap;
+mod fetch;
 mod flags;
+mod http;
+mod live;
 mod offline;
 mod output;
 mod path;
 mod progress;
 mod proxy_config;
+mod proxy_status;
 mod run;
 mod service;
 mod simulate;
@@ -46,6 +52,9 @@ enum Command {
     Diff(diff::Diff),
     Xds(xds::Xds),
     EnvoyBootstrap(envoy_bootstrap::EnvoyBootstrap),
+    #[command(visible_alias = "ps")]
+    ProxyStatus(proxy_status::ProxyStatus),
+    #[command(visible_alias = "pc")]
     ProxyConfig(proxy_config::ProxyConfig),
     Completion(completion::Completion),
     Version(version::Version),
@@ -57,6 +66,7 @@ fn main() -> ExitCode {
         Command::Run(command) => command.main(),
         Command::Xds(command) => command.main(),
         Command::EnvoyBootstrap(command) => command.main(),
+        Command::ProxyStatus(command) => command.main(),
         Command::ProxyConfig(command) => command.main(),
         Command::Completion(command) => command.main(Cli::command()),
         Command::Version(command) => command.main(),

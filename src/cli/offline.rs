@@ -1,13 +1,17 @@
-//! What the offline commands start from: files, resolved and translated as the control plane does it, without a cluster
-//! and without a proxy.
+//! What the commands that explain start from: objects, resolved and translated as the control plane does it, without a
+//! proxy; of files alone without a cluster.
 
-use crate::progress::Progress;
+use crate::{
+    live::{Live, lay_over},
+    progress::Progress,
+};
 use anyhow::Context;
 use api::{FieldPath, Object, ObjectId, Problem, Severity, manifest};
 use clap::Args;
 use control::{
     Graph,
     source::{
+        Answer,
         directory::{Content, Directory},
         files,
     },
@@ -16,7 +20,8 @@ use model::{ObjectKey, ObjectRef, Status};
 use proto::{Resource, ResourceKey};
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,20 +35,55 @@ pub struct Assume {
     class: String,
 }
 
-/// Everything that follows from some files.
+/// Everything that follows from some files, from a cluster, or from files that are laid over a cluster.
 pub struct World {
     /// The objects that count.
     pub objects: BTreeMap<ObjectId, Object>,
     /// What is wrong with what was read.
     pub problems: Vec<Problem>,
+    /// What is odd about the cluster, if one was asked: above all what may not be read.
+    pub notes: Vec<String>,
     /// What is said of objects that concern us.
     pub statuses: BTreeMap<ObjectRef, Status>,
     /// What the data planes get.
     pub resources: BTreeMap<ResourceKey, Arc<Resource>>,
-    directory: Directory,
-    texts: BTreeMap<Arc<str>, String>,
+    /// Where it was looked.
+    pub origin: Origin,
+    files: Files,
     /// Places that were looked for: each costs reading its file.
     places: RefCell<BTreeMap<(ObjectId, FieldPath), Place>>,
+}
+
+/// Where a world comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From files alone.
+    Files,
+    /// From a cluster.
+    Cluster,
+    /// From a cluster with files laid over it.
+    Both,
+}
+
+impl Origin {
+    /// Where something isn't.
+    pub fn within(self) -> &'static str {
+        match self {
+            Self::Files => "among these files",
+            Self::Cluster => "in this cluster",
+            Self::Both => "in this cluster or these files",
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Files => "these files",
+            Self::Cluster => "this cluster",
+            Self::Both => "this cluster and these files",
+        })
+    }
 }
 
 /// File, line, column. Zero is what isn't known.
@@ -52,24 +92,25 @@ type Place = (Arc<str>, u32, u32);
 /// Standard input, where a file is wanted.
 const STDIN: &str = "-";
 
-impl World {
+/// What stands in files.
+#[derive(Default)]
+pub struct Files {
+    directory: Directory,
+    texts: BTreeMap<Arc<str>, String>,
+}
+
+impl Files {
     /// Reads files and directories; `-` is standard input.
     ///
     /// # Errors
     /// If a path can't be read at all. Bad objects are problems.
-    pub fn read(paths: &[PathBuf], assume: &Assume) -> anyhow::Result<Self> {
-        let (mut directory, mut texts) = (Directory::default(), BTreeMap::new());
-        let mut take = |name: &str, content: Content| {
-            if let Content::Text(text) = &content {
-                texts.insert(Arc::from(name), text.clone());
-            }
-            directory.set(name, content);
-        };
+    pub fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut read = Self::default();
         let (stdin, paths): (Vec<_>, Vec<_>) = paths.iter().cloned().partition(|path| path == Path::new(STDIN));
         if !stdin.is_empty() {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).context("standard input")?;
-            take("<stdin>", Content::Text(text));
+            read.take("<stdin>", Content::Text(text));
         }
         for path in &paths {
             std::fs::metadata(path).with_context(|| path.display().to_string())?;
@@ -78,42 +119,71 @@ impl World {
         let progress = Progress::new("reading", files.len());
         for file in files.keys() {
             progress.step();
-            take(&file.to_string_lossy(), files::read(file));
+            read.take(&file.to_string_lossy(), files::read(file));
         }
-        drop(progress);
-        Ok(Self::of(directory, texts, assume))
+        Ok(read)
     }
 
-    fn of(mut directory: Directory, texts: BTreeMap<Arc<str>, String>, assume: &Assume) -> Self {
-        let update = directory.update();
-        let changes = update.changes.into_iter().filter_map(|(id, object)| Some((id, object?)));
-        let objects: BTreeMap<ObjectId, Object> = changes.collect();
-        let settings = resolve::Settings::default();
+    fn take(&mut self, name: &str, content: Content) {
+        if let Content::Text(text) = &content {
+            self.texts.insert(Arc::from(name), text.clone());
+        }
+        self.directory.set(name, content);
+    }
+}
+
+impl World {
+    /// Reads files and directories; `-` is standard input.
+    ///
+    /// # Errors
+    /// If a path can't be read at all. Bad objects are problems.
+    pub fn read(paths: &[PathBuf], assume: &Assume) -> anyhow::Result<Self> {
+        Self::of(Files::read(paths)?, None, Some(assume))
+    }
+
+    /// Resolves and translates what there is.
+    ///
+    /// # Errors
+    /// If a cluster is asked for what is referred to, and can't be asked any more.
+    pub fn of(mut files: Files, live: Option<&Live>, assume: Option<&Assume>) -> anyhow::Result<Self> {
+        let update = files.directory.update();
+        let mut objects = live.map(|live| live.standing.objects.clone()).unwrap_or_default();
+        let origin = match (live, update.changes.is_empty()) {
+            (None, _) => Origin::Files,
+            (Some(_), true) => Origin::Cluster,
+            (Some(_), false) => Origin::Both,
+        };
+        for (id, object) in update.changes.into_iter().filter_map(|(id, object)| Some((id, object?))) {
+            let object = if live.is_some() { lay_over(objects.get(&id), object) } else { object };
+            objects.insert(id, object);
+        }
         let mut given = objects.clone();
-        if let Some(class) = assumed_class(assume) {
+        if let Some(class) = assume.and_then(assumed_class) {
             given.entry(class.id()).or_insert(class);
         }
-        let mut graph = Graph::new(settings, translate::Settings::default(), crate::flags::threads());
+        let (resolve, translate) = live.map(|live| live.settings.clone()).unwrap_or_default();
+        let mut graph = Graph::new(resolve, translate, crate::flags::threads());
         let progress = Progress::new("resolving", given.len());
-        let effects = graph.commit(given.into_iter().map(|(id, object)| (id, Some(object))));
+        let mut statuses = commit(&mut graph, given, live, &mut objects)?;
         drop(progress);
-        let statuses = effects.statuses().filter_map(|(object, status)| Some((object.clone(), (*status?).clone())));
-        let mut statuses: BTreeMap<ObjectRef, Status> = statuses.collect();
         statuses.retain(|object, _| objects.contains_key(&id(object)));
-        let resources = graph.resources().map(|(key, resource)| (key.clone(), resource)).collect();
-        Self {
-            objects,
-            problems: update.problems.unwrap_or_default(),
+        let mut problems = live.map(|live| live.standing.problems.clone()).unwrap_or_default();
+        problems.extend(update.problems.unwrap_or_default());
+        Ok(Self {
+            problems,
+            notes: live.map(|live| live.notes.clone()).unwrap_or_default(),
             statuses,
-            resources,
-            directory,
-            texts,
+            resources: graph.resources().map(|(key, resource)| (key.clone(), resource)).collect(),
+            origin,
+            objects,
+            files,
             places: RefCell::default(),
-        }
+        })
     }
 
-    /// Tells on standard error what was refused at the door: without it the answer may be another.
+    /// Tells on standard error what was refused at the door, or may not be read: without it the answer may be another.
     pub fn complain(&self) {
+        self.notes.iter().for_each(|note| eprintln!("windlass: {note}"));
         for problem in self.problems.iter().filter(|problem| problem.severity == Severity::Error) {
             eprintln!("{problem}");
         }
@@ -127,8 +197,10 @@ impl World {
     }
 
     fn find(&self, id: &ObjectId, path: &FieldPath) -> Place {
-        let Some((file, line)) = self.directory.place(id) else { return ("".into(), 0, 0) };
-        let found = self.texts.get(file).and_then(|text| manifest::place(text, id, path));
+        let Some((file, line)) = self.files.directory.place(id) else {
+            return (if self.origin == Origin::Files { "" } else { "cluster" }.into(), 0, 0);
+        };
+        let found = self.files.texts.get(file).and_then(|text| manifest::place(text, id, path));
         let (line, column) = found.unwrap_or((line, 0));
         (file.clone(), line, column)
     }
@@ -175,6 +247,43 @@ pub fn id(object: &ObjectRef) -> ObjectId {
 
 fn reference(id: &ObjectId) -> ObjectRef {
     ObjectRef::new(id.kind.clone(), ObjectKey::new(id.namespace.clone(), id.name.clone()))
+}
+
+/// Commits what is given and, of a cluster, what turns out to be referred to; gives what is said of all objects.
+fn commit(
+    graph: &mut Graph,
+    given: BTreeMap<ObjectId, Object>,
+    live: Option<&Live>,
+    objects: &mut BTreeMap<ObjectId, Object>,
+) -> anyhow::Result<BTreeMap<ObjectRef, Status>> {
+    let mut statuses = BTreeMap::new();
+    let mut edits: Vec<(ObjectId, Option<Object>)> = given.into_iter().map(|(id, object)| (id, Some(object))).collect();
+    let (mut unreadable, mut asked) = (Vec::new(), BTreeSet::new());
+    loop {
+        let effects = graph.commit_with(std::mem::take(&mut edits), std::mem::take(&mut unreadable));
+        for (object, status) in effects.statuses() {
+            match status {
+                Some(status) => statuses.insert(object.clone(), (*status).clone()),
+                None => statuses.remove(object),
+            };
+        }
+        let Some(live) = live else { return Ok(statuses) };
+        let wanted = effects.wanted().filter(|(_, is_wanted)| *is_wanted).map(|(object, _)| id(object));
+        let wanted: Vec<ObjectId> = wanted.filter(|id| !objects.contains_key(id) && asked.insert(id.clone())).collect();
+        for id in wanted {
+            match live.named(&id)? {
+                Answer::Found(object) => {
+                    objects.insert(id.clone(), object.clone());
+                    edits.push((id, Some(object)));
+                }
+                Answer::Unreadable(why) => unreadable.push((id, Some(why))),
+                Answer::Absent => {}
+            }
+        }
+        if edits.is_empty() && unreadable.is_empty() {
+            return Ok(statuses);
+        }
+    }
 }
 
 fn assumed_class(assume: &Assume) -> Option<Object> {

@@ -3,12 +3,11 @@
 mod clusters;
 mod dump;
 mod endpoints;
-mod fetch;
 mod listeners;
 mod routes;
 mod secrets;
 
-use crate::output;
+use crate::{cluster::Flags, fetch::fetch, output};
 use clap::{Args, ValueEnum};
 use dump::Dump;
 use serde_json::Value;
@@ -20,9 +19,14 @@ pub struct ProxyConfig {
     /// What to show.
     #[arg(value_name = "WHAT")]
     what: What,
-    /// The proxy's admin page.
+    /// A proxy in a cluster, whose admin page is asked by a forwarded port: POD[.NAMESPACE], deploy/NAME or gateway/NAME.
+    #[arg(value_name = "POD", conflicts_with = "admin")]
+    pod: Option<String>,
+    /// The admin page of a proxy that isn't in a cluster.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000")]
     admin: SocketAddr,
+    #[command(flatten)]
+    cluster: Flags,
     /// A table for people, or the resources themselves for machines.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Form,
@@ -83,34 +87,46 @@ impl What {
     }
 }
 
+/// The port of a proxy's admin page in its pod.
+const ADMIN: u16 = 15_000;
+/// What is asked for there.
+const DUMP: &str = "/config_dump?include_eds";
+
 impl ProxyConfig {
     pub fn main(self) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let dump = runtime.block_on(fetch::fetch(self.admin, "/config_dump?include_eds"))?;
-        let dump = Dump::new(serde_json::from_slice(&dump).map_err(|error| {
-            anyhow::anyhow!("wanted a JSON dump from http://{}/config_dump, saw something else: {error}", self.admin)
-        })?);
-        output::print(&self.show(&dump)?)
-    }
-
-    fn show(&self, dump: &Dump) -> anyhow::Result<String> {
-        let format = match self.output {
-            Form::Json => output::Format::Json,
-            Form::Yaml => output::Format::Yaml,
-            Form::Table => {
-                let each: &[What] = if self.what == What::All { &What::EACH } else { &[self.what] };
-                let tables: Vec<String> = each
-                    .iter()
-                    .map(|what| {
-                        let (head, rows) = what.columns();
-                        output::table(head, &rows(dump))
-                    })
-                    .collect();
-                return Ok(tables.join("\n"));
+        let (dump, whose) = match &self.pod {
+            Some(pod) => {
+                let (runtime, cluster) = self.cluster.open()?;
+                runtime.block_on(async {
+                    let pod = cluster.pod(pod).await?;
+                    anyhow::Ok((cluster.page(&pod, ADMIN, DUMP).await?, format!("pod {pod}")))
+                })?
+            }
+            None => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                (runtime.block_on(fetch(self.admin, DUMP))?, format!("http://{}/config_dump", self.admin))
             }
         };
-        output::text(format, &self.what.resources(dump))
+        let dump = serde_json::from_slice(&dump);
+        let dump = dump.map_err(|error| anyhow::anyhow!("{whose}: wanted a JSON dump, saw something else: {error}"))?;
+        output::print(&show(self.what, self.output, &Dump::new(dump))?)
     }
+}
+
+fn show(what: What, form: Form, dump: &Dump) -> anyhow::Result<String> {
+    let format = match form {
+        Form::Json => output::Format::Json,
+        Form::Yaml => output::Format::Yaml,
+        Form::Table => {
+            let each: &[What] = if what == What::All { &What::EACH } else { &[what] };
+            let table = |what: &What| {
+                let (head, rows) = what.columns();
+                output::table(head, &rows(dump))
+            };
+            return Ok(each.iter().map(table).collect::<Vec<_>>().join("\n"));
+        }
+    };
+    output::text(format, &what.resources(dump))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use crate::{
     ask::{Headers, Outcome, Request, Stage, Verdict},
-    offline::{Assume, World},
+    live::Source,
+    offline::Assume,
     output::{self, Format, Paint},
 };
 use clap::Args;
@@ -10,7 +11,7 @@ use std::{fmt::Write, net::IpAddr, path::PathBuf, process::ExitCode};
 
 /// Says what happens to a request: listener, host, route, filters, policies, backend, endpoint; for a no, what was nearest.
 ///
-/// The proxy's own code answers, with what the control plane would send it; nothing is sent anywhere.
+/// The proxy's own code answers, with what the control plane would send it; no request is sent anywhere.
 #[derive(Args)]
 #[command(after_help = "Exit codes: 0 it is served; 1 it is not; 2 the command line or a path is wrong.")]
 pub struct Why {
@@ -18,9 +19,11 @@ pub struct Why {
     method: String,
     /// http://host[:port]/path?query or https://..; passed on as it is written.
     url: String,
-    /// Files and directories of Kubernetes objects (YAML or JSON); - is standard input.
-    #[arg(value_name = "FILES", required = true)]
+    /// Files and directories of Kubernetes objects (YAML or JSON); - is standard input. Without files a cluster is asked.
+    #[arg(value_name = "FILES")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// A header of the request; may be given several times.
     #[arg(long, value_name = "NAME:VALUE", value_parser = header)]
     header: Vec<(String, String)>,
@@ -56,7 +59,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 impl Why {
     pub fn main(self) -> anyhow::Result<ExitCode> {
-        let world = World::read(&self.files, &self.assume)?;
+        let world = self.source.read(&self.files, &self.assume)?;
         let request = Request {
             method: Some(self.method),
             url: self.url,

@@ -84,7 +84,7 @@ impl Flags {
 }
 
 /// An error with what led to it: a client's own words end where they get interesting.
-pub(crate) fn whole(error: &dyn std::error::Error) -> String {
+pub fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod cluster;
 pub mod deploy;
+pub mod flags;
 mod graph;
 mod held;
 mod identity;

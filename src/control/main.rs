@@ -1,28 +1,14 @@
-//! `windlass-control`: the control plane in a Kubernetes cluster. A list of parts, each of which owns its flags.
+//! `windlass-control`: the control plane in a Kubernetes cluster.
 
 use base::{drain, log, ready::Readiness, tasks::Tasks};
 use clap::Parser;
 use control::{
-    Control, Source, cluster, deploy,
+    Control, Source,
+    flags::Flags,
     lead::{self, Lead},
-    serving,
     write::Seen,
 };
 use std::{process::ExitCode, sync::Arc, time::Duration};
-
-/// The control plane of Windlass, for a Kubernetes cluster.
-///
-/// It reads Gateway API's and Istio's objects from the API server, serves xDS and certificates, and ends with SIGTERM.
-#[derive(Parser)]
-#[command(name = "windlass-control", version = control::VERSION, max_term_width = 110)]
-struct Flags {
-    #[command(flatten)]
-    cluster: cluster::Flags,
-    #[command(flatten)]
-    serving: serving::Flags,
-    #[command(flatten)]
-    deploy: deploy::Flags,
-}
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -57,14 +43,4 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
     let _draining = readiness.barrier("the end");
     tasks.end(Duration::from_secs(10)).await;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_parts_flags_go_together() {
-        super::Flags::command().debug_assert();
-    }
 }

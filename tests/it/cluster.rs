@@ -1,5 +1,8 @@
 //! The control plane against a real API server and its etcd: what it reads, what it may read, and what it does without.
 
+#[path = "cluster/cli.rs"]
+mod cli;
+
 use anyhow::{Context, Result, ensure};
 use std::{
     net::SocketAddr,

@@ -50,6 +50,9 @@ pub struct Finding {
     pub level: Level,
     /// A condition's reason, or the name of the check.
     pub code: &'static str,
+    /// The object's namespace; none if there is no object, or it has none.
+    #[serde(skip)]
+    pub namespace: Option<Arc<str>>,
     /// The object, `Kind namespace/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
@@ -73,8 +76,25 @@ impl Finding {
         message: impl Into<String>,
     ) -> Self {
         let (file, line, column) = world.place(object, path);
+        let namespace = of(object);
         let (object, field, message) = (Some(object.to_string()), path.to_string(), message.into());
-        Self { file, line, column, level, code, object, field, message, advice: advice(code) }
+        Self { file, line, column, level, code, namespace, object, field, message, advice: advice(code) }
+    }
+
+    /// Something that is odd about the cluster that was asked.
+    pub fn of_cluster(message: &str) -> Self {
+        Self {
+            file: "cluster".into(),
+            line: 0,
+            column: 0,
+            level: Level::Warning,
+            code: "Cluster",
+            namespace: None,
+            object: None,
+            field: String::new(),
+            message: message.to_owned(),
+            advice: advice("Cluster"),
+        }
     }
 
     /// What the door says.
@@ -93,6 +113,7 @@ impl Finding {
             column: *column,
             level,
             code,
+            namespace: object.as_ref().and_then(of),
             object: object.as_ref().map(ToString::to_string),
             field: path.to_string(),
             message: message.clone(),
@@ -113,6 +134,10 @@ impl Finding {
     }
 }
 
+fn of(object: &ObjectId) -> Option<Arc<str>> {
+    (!object.namespace.is_empty()).then(|| object.namespace.clone())
+}
+
 /// What to do, where the message doesn't say it.
 fn advice(code: &str) -> Option<&'static str> {
     Some(match code {
@@ -126,13 +151,12 @@ fn advice(code: &str) -> Option<&'static str> {
         "NotAllowedByListeners" => "let the listener's allowedRoutes admit the route's kind and namespace",
         "NoMatchingParent" => "correct sectionName and port of the parentRef",
         "TargetNotFound" => "correct the name, or create the target; until then the policy has no effect",
-        "ParentNotFound" => "add the parent to the files, or correct the parentRef",
+        "ParentNotFound" => "add the parent, or correct the parentRef",
         "ClassNotFound" => "add the GatewayClass, or give --class if its controller is Windlass",
         "NoParent" => "name a Gateway in spec.parentRefs",
+        "Cluster" => "what can't be read may make other findings wrong, or be missing from them",
         "NoEndpoints" => "requests are answered 503 until there is an endpoint that is ready",
-        "PolicyUnattached" => {
-            "correct selector or targetRefs; as it is the policy has no effect at any Gateway of these files"
-        }
+        "PolicyUnattached" => "correct selector or targetRefs; as it is the policy has no effect at any Gateway",
         "PolicyMatchesNothing" => "write rules; a DENY policy without any denies nothing",
         "Shadowed" => "remove the match, or make it more specific than the one that takes its requests",
         "CertificateExpired" | "CertificateExpires" => "renew it",

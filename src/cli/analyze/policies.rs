@@ -33,7 +33,7 @@ fn of_policy(world: &World, id: &ObjectId, object: &Object) -> Option<Finding> {
     // Whether workloads other than Gateways are selected can't be seen from here, so this is no more than a note.
     let selects = spec.selector.as_ref().is_some_and(|selector| !selector.match_labels.is_empty());
     (selects && !is_enforced(world, id)).then(|| {
-        let message = "selects no Gateway of these files";
+        let message = format!("selects no Gateway of {}", world.origin);
         Finding::new(world, Level::Note, "PolicyUnattached", id, &field("spec.selector"), message)
     })
 }

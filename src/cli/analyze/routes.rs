@@ -27,7 +27,9 @@ fn of_gateway(world: &World, object: &Object) -> Option<Finding> {
     let (level, message) = match world.objects.contains_key(&class_id) {
         true => (Level::Note, format!("GatewayClass {class} has another controller: left alone")),
         false => {
-            (Level::Warning, format!("GatewayClass {class} is not among these files: left alone, with all its routes"))
+            let message =
+                format!("GatewayClass {class} is not {}: left alone, with all its routes", world.origin.within());
+            (Level::Warning, message)
         }
     };
     Some(Finding::new(world, level, "ClassNotFound", &id, &field("spec.gatewayClassName"), message))
@@ -54,7 +56,7 @@ fn of_route(world: &World, route: &ObjectId, json: &Value) -> Vec<Finding> {
         // One that the door refused is complained of there.
         let refused = world.problems.iter().any(|problem| problem.object.as_ref() == Some(&parent));
         (!world.objects.contains_key(&parent) && !refused).then(|| {
-            let message = format!("{parent} is not among these files");
+            let message = format!("{parent} is not {}", world.origin.within());
             Finding::new(world, Level::Warning, "ParentNotFound", route, &item("parentRefs", index), message)
         })
     });

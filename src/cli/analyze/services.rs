@@ -1,7 +1,11 @@
 //! Services that routes send requests to and that have nobody to answer them.
 
 use super::finding::{Finding, Level};
-use crate::{offline::World, path::field, service::service};
+use crate::{
+    offline::{Origin, World},
+    path::field,
+    service::service,
+};
 use api::{Object, ObjectId};
 use prost::Message;
 use proto::{TypeUrl, envoy::envoy::config::endpoint::v3::ClusterLoadAssignment};
@@ -34,7 +38,8 @@ fn of_service(world: &World, id: &ObjectId) -> Option<Finding> {
     let message = match (has_slices, selects) {
         (true, _) => "routes send requests here, and none of its endpoints is ready",
         (false, false) => "routes send requests here, and it has neither a selector nor an EndpointSlice",
-        (false, true) => return None,
+        (false, true) if world.origin == Origin::Files => return None,
+        (false, true) => "routes send requests here, and no EndpointSlice names anybody: nothing matches its selector",
     };
     Some(Finding::new(world, Level::Warning, "NoEndpoints", id, &field("spec"), message))
 }

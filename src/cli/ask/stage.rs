@@ -22,7 +22,8 @@ impl<'w> Stage<'w> {
         let scopes: std::collections::BTreeSet<&Scope> = world.resources.keys().map(|key| &key.scope).collect();
         ensure!(
             !scopes.is_empty(),
-            "the files have no Gateway of ours that serves anything: windlass analyze says what is wrong"
+            "{} have no Gateway of ours that serves anything: windlass analyze says what is wrong",
+            world.origin
         );
         let mut gateways = BTreeMap::new();
         for scope in scopes {
@@ -55,7 +56,7 @@ impl<'w> Stage<'w> {
         });
         let best = verdicts.min_by_key(|verdict| verdict.outcome.rank());
         best.with_context(|| {
-            format!("there is no Gateway {} of ours in the files", request.gateway.as_deref().unwrap_or(""))
+            format!("there is no Gateway {} of ours in {}", request.gateway.as_deref().unwrap_or(""), self.world.origin)
         })
     }
 }

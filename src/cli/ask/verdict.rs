@@ -421,7 +421,7 @@ fn route(world: &World, name: &str) -> Option<RouteText> {
         object: origin.object.to_string(),
         rule: origin.rule,
         matched: origin.matched,
-        place: format!("{file}:{line}"),
+        place: if line == 0 { file.to_string() } else { format!("{file}:{line}") },
         filters: filters.filter_map(|filter| filter["type"].as_str()).map(str::to_owned).collect(),
     })
 }

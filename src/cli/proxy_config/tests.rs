@@ -38,7 +38,6 @@ fn dump() -> Dump {
 
 #[test]
 fn tables_have_the_columns_of_istioctl() {
-    let everything = ProxyConfig { what: What::All, admin: ([127, 0, 0, 1], 1).into(), output: Form::Table };
     let wanted = "\
 SERVICE FQDN                    PORT   SUBSET   DIRECTION   TYPE     DESTINATION RULE
 web.default.svc.cluster.local   80     -        outbound    EDS
@@ -60,19 +59,17 @@ NAME             STATUS      LOCALITY   CLUSTER
 RESOURCE NAME                       TYPE         STATUS    VALID CERT   SERIAL NUMBER   NOT AFTER   NOT BEFORE
 kubernetes-gateway://default/cert   Cert Chain   WARMING
 ";
-    assert_eq!(everything.show(&dump()).unwrap(), wanted);
+    assert_eq!(show(What::All, Form::Table, &dump()).unwrap(), wanted);
 }
 
 #[test]
 fn machines_get_the_resources() {
-    let clusters = ProxyConfig { what: What::Cluster, admin: ([127, 0, 0, 1], 1).into(), output: Form::Json };
-    let shown: serde_json::Value = serde_json::from_str(&clusters.show(&dump()).unwrap()).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&show(What::Cluster, Form::Json, &dump()).unwrap()).unwrap();
     assert_eq!(shown[1]["name"], "outbound|80||web.default.svc.cluster.local");
 }
 
 #[test]
 fn something_else_is_an_empty_table() {
-    let routes = ProxyConfig { what: What::Route, admin: ([127, 0, 0, 1], 1).into(), output: Form::Table };
-    let shown = routes.show(&Dump::new(json!([1]))).unwrap();
+    let shown = show(What::Route, Form::Table, &Dump::new(json!([1]))).unwrap();
     assert_eq!(shown, "NAME   VHOST NAME   DOMAINS   MATCH   VIRTUAL SERVICE\n");
 }

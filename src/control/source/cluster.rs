@@ -8,6 +8,7 @@ mod health;
 mod kinds;
 mod known;
 mod named;
+pub mod once;
 pub mod rights;
 
 use super::{Inbox, TellProblems};

@@ -130,7 +130,7 @@ fn tell(
 }
 
 /// All kinds that there are, each in the first of the versions that we read.
-async fn discover(client: &Client) -> kube::Result<BTreeMap<Kind, ApiResource>> {
+pub(super) async fn discover(client: &Client) -> kube::Result<BTreeMap<Kind, ApiResource>> {
     let mut lists: BTreeMap<(&str, &str), Option<APIResourceList>> = BTreeMap::new();
     let mut found = BTreeMap::new();
     for kind in Kind::ALL.iter().copied() {

@@ -45,7 +45,7 @@ impl Known {
 
     /// An object as the API server has it. What it changes is held back while a list is read.
     pub fn apply(&mut self, object: DynamicObject) -> Changes {
-        let id = self.id(&object.metadata);
+        let id = id(self.kind, &object.metadata);
         let (read, problems) = read(self.kind, &id, object);
         self.set_problems(&id, problems);
         let mut change = Changes::new();
@@ -66,7 +66,7 @@ impl Known {
 
     /// An object is gone.
     pub fn delete(&mut self, metadata: &ObjectMeta) -> Changes {
-        let id = self.id(metadata);
+        let id = id(self.kind, metadata);
         self.set_problems(&id, Vec::new());
         let change = if self.objects.contains_key(&id) { Changes::from([(id, None)]) } else { Changes::new() };
         self.keep(&change);
@@ -108,11 +108,6 @@ impl Known {
         changed.then(|| forbidden.into_iter().chain(self.problems.values().flatten().cloned()).collect())
     }
 
-    fn id(&self, metadata: &ObjectMeta) -> ObjectId {
-        let text = |field: &Option<String>| field.as_deref().unwrap_or_default().into();
-        ObjectId { kind: self.kind.as_str().into(), namespace: text(&metadata.namespace), name: text(&metadata.name) }
-    }
-
     fn set_problems(&mut self, id: &ObjectId, problems: Vec<Problem>) {
         let before = self.problems.remove(id).unwrap_or_default();
         self.problems_changed |= before != problems;
@@ -149,8 +144,14 @@ fn unreadable(kind: Kind) -> Problem {
     }
 }
 
+/// What an API server's object is called.
+pub(super) fn id(kind: Kind, metadata: &ObjectMeta) -> ObjectId {
+    let text = |field: &Option<String>| field.as_deref().unwrap_or_default().into();
+    ObjectId { kind: kind.as_str().into(), namespace: text(&metadata.namespace), name: text(&metadata.name) }
+}
+
 /// Takes an object through the door; of its metadata only what means something to us.
-fn read(kind: Kind, id: &ObjectId, object: DynamicObject) -> (Option<Object>, Vec<Problem>) {
+pub(super) fn read(kind: Kind, id: &ObjectId, object: DynamicObject) -> (Option<Object>, Vec<Problem>) {
     let DynamicObject { metadata, mut data, .. } = object;
     let Some(fields) = data.as_object_mut() else { return (None, Vec::new()) };
     fields.insert("apiVersion".into(), kind.api_version().into());

@@ -1,33 +1,21 @@
-//! One GET to a proxy's admin page.
+//! One GET over a connection that is there.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use std::{net::SocketAddr, time::Duration};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 1 << 30;
-/// How long it may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The body of the answer.
 ///
 /// # Errors
-/// If nobody answers there, or with anything but 200.
-pub async fn fetch(admin: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
-    let what = || format!("http://{admin}{path}");
-    tokio::time::timeout(PATIENCE, get(admin, path))
-        .await
-        .with_context(|| format!("{}: no answer within {PATIENCE:?}", what()))?
-        .with_context(|| format!("{}: is a proxy's admin page there?", what()))
-}
-
-async fn get(admin: SocketAddr, path: &str) -> anyhow::Result<Bytes> {
-    let stream = TcpStream::connect(admin).await?;
+/// If nobody answers, or with anything but 200.
+pub async fn get<S: AsyncRead + AsyncWrite + Unpin>(stream: S, host: &str, path: &str) -> anyhow::Result<Bytes> {
     let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(path).header(header::HOST, admin.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(path).header(header::HOST, host).body(Empty::<Bytes>::new())?;
     let answer = async {
         let response = send.send_request(request).await?;
         let status = response.status();
