@@ -13,6 +13,7 @@ mod identity;
 mod infrastructure;
 mod listener;
 mod name;
+pub mod path;
 mod policy;
 mod route;
 mod status;

@@ -52,7 +52,7 @@ impl Normalize {
             }
         }
         if self.dot_segments {
-            path = Cow::Owned(normalize(&path)?);
+            path = Cow::Owned(model::path::resolved(&path).ok_or(HeadError::Path)?);
         }
         if self.merge_slashes && path.contains("//") {
             path = Cow::Owned(merge_slashes(&path));
@@ -133,88 +133,6 @@ fn unescape_slashes(path: &str) -> Option<String> {
     }
     out.push_str(rest);
     Some(out)
-}
-
-/// RFC 3986 6.2.2, as Envoy's URL library does it.
-fn normalize(path: &str) -> Result<String, HeadError> {
-    if !path.starts_with(['/', '\\']) {
-        return Err(HeadError::Path);
-    }
-    let plain = unescape_unreserved(&without_dot_parameters(path))?;
-    let mut out = String::with_capacity(plain.len());
-    let mut segments = plain[1..].split('/').peekable();
-    while let Some(segment) = segments.next() {
-        match segment {
-            "." | ".." => {
-                if segment == ".." {
-                    out.truncate(out.rfind('/').unwrap_or(0));
-                }
-                if segments.peek().is_none() {
-                    out.push('/');
-                }
-            }
-            segment => {
-                out.push('/');
-                out.push_str(segment);
-            }
-        }
-    }
-    if out.is_empty() {
-        out.push('/');
-    }
-    Ok(out)
-}
-
-/// Dot segments without parameters (`/..;x/`), which servers that know parameters resolve. As in Envoy, only those that
-/// are written plainly; of the others (`/%2e.;x/`) policies know that they can't judge them.
-fn without_dot_parameters(path: &str) -> Cow<'_, str> {
-    if !path.contains(".;") {
-        return Cow::Borrowed(path);
-    }
-    let plain = |segment: &str| match segment.split_once(';') {
-        Some((dots @ ("." | ".."), _)) => dots.len(),
-        _ => segment.len(),
-    };
-    let mut out = String::with_capacity(path.len());
-    for segment in path.split_inclusive(['/', '\\']) {
-        let name = segment.trim_end_matches(['/', '\\']);
-        out.push_str(&name[..plain(name)]);
-        out.push_str(&segment[name.len()..]);
-    }
-    Cow::Owned(out)
-}
-
-/// Unreserved characters unescaped, backslashes as slashes, what may not stand in a path escaped.
-fn unescape_unreserved(path: &str) -> Result<String, HeadError> {
-    let bytes = path.as_bytes();
-    let mut out = String::with_capacity(path.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'%' => {
-                let code = bytes.get(at..at + 2).and_then(|hex| {
-                    let digit = |byte: u8| (byte as char).to_digit(16);
-                    Some((digit(hex[0])? << 4 | digit(hex[1])?) as u8)
-                });
-                match code {
-                    Some(0) => return Err(HeadError::Path),
-                    Some(code) if code.is_ascii_alphanumeric() || b"-._~".contains(&code) => {
-                        out.push(code as char);
-                        at += 2;
-                    }
-                    _ => out.push('%'),
-                }
-            }
-            b'\\' => out.push('/'),
-            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => {
-                out.push('%');
-                out.extend([byte >> 4, byte & 15].map(|digit| b"0123456789ABCDEF"[usize::from(digit)] as char));
-            }
-            byte => out.push(byte as char),
-        }
-    }
-    Ok(out)
 }
 
 fn merge_slashes(path: &str) -> String {

@@ -72,28 +72,36 @@ pub(super) fn principal(text: &str) -> Result<StringMatch, String> {
     }
 }
 
-/// A path: a string match, or a template with `{*}` for one segment and `{**}` for any number.
+/// A path: a string match, or a template with `{*}` for one segment and `{**}` for any number. Its characters are brought
+/// to the canonical form that requests are compared in: a DENY of `/%61dmin` is one of `/admin`.
 pub(super) fn path(text: &str) -> Result<StringMatch, String> {
+    let canonical = |part: &str| {
+        model::path::characters(part).ok_or_else(|| format!("wanted a path without %00, saw {}", quoted(text)))
+    };
     if !text.contains("{*}") && !text.contains("{**}") {
-        return string(text);
+        return string(&canonical(text)?);
     }
     let Some(rest) = text.strip_prefix('/') else {
         return Err(format!("wanted a template that starts with /, saw {}", quoted(text)));
     };
-    let mut ended = false;
+    let (mut ended, mut out) = (false, String::with_capacity(text.len()));
     for segment in rest.split('/') {
+        out.push('/');
         match segment {
             _ if ended => return Err(format!("{{**}} must be the last segment, saw {}", quoted(text))),
-            "{*}" => {}
-            "{**}" => ended = true,
+            "{*}" => out.push_str(segment),
+            "{**}" => {
+                ended = true;
+                out.push_str(segment);
+            }
             "" => return Err(format!("a template can't have empty segments, saw {}", quoted(text))),
             _ if segment.contains(['{', '}', '*']) => {
                 return Err(format!("a segment of a template is {{*}}, {{**}} or a literal, saw {}", quoted(segment)));
             }
-            _ => {}
+            _ => out.push_str(&canonical(segment)?),
         }
     }
-    Ok(StringMatch::Template(text.into()))
+    Ok(StringMatch::Template(out.into()))
 }
 
 /// An address or a CIDR block.

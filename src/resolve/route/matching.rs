@@ -75,6 +75,10 @@ fn path(path: &api::HttpPathMatch) -> Result<PathMatch, Mistake> {
             quoted(text)
         )));
     }
+    // Requests are compared in their canonical form: what is written in another one would match none.
+    let Some(text) = model::path::resolved(text) else {
+        return Err(Mistake::value(format!("path.value: wanted a path without %00, saw {}", quoted(text))));
+    };
     Ok(match path.kind {
         PathMatchType::Exact => PathMatch::Exact(text.into()),
         _ => match text.trim_end_matches('/') {
