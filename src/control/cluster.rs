@@ -1,8 +1,11 @@
 //! The Kubernetes cluster that a control plane works for: its API server, and who this process is in there.
 
 pub mod bundle;
+mod revision;
 pub mod root;
 pub mod tokens;
+
+pub use revision::Revision;
 
 use clap::Args;
 use kube::{
@@ -30,6 +33,10 @@ pub struct Flags {
     /// Name of this replica, by which it holds the Lease.
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "windlass-control")]
     pub pod: String,
+    /// Which of several control planes of the namespace this is. It minds Gateways with this name in label istio.io/rev;
+    /// those without a label are minded by the revision "default".
+    #[arg(long, value_name = "NAME", env = "REVISION", default_value_t = Revision::default())]
+    pub revision: Revision,
     /// Bind the right to read Secrets (ClusterRole windlass-secret-reader) to ourselves in those namespaces where a
     /// Secret is referred to. Without, somebody else has to.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
@@ -47,6 +54,8 @@ pub struct Cluster {
     pub service_account: Arc<str>,
     /// This replica.
     pub pod: Arc<str>,
+    /// Which of several control planes this is.
+    pub revision: Revision,
     /// Whether to bind the right to read Secrets where they are referred to.
     pub bind_secret_reader: bool,
 }
@@ -78,6 +87,7 @@ impl Flags {
             namespace: self.namespace.as_str().into(),
             service_account: self.service_account.as_str().into(),
             pod: self.pod.as_str().into(),
+            revision: self.revision.clone(),
             bind_secret_reader: self.bind_secret_reader,
         })
     }

@@ -74,7 +74,9 @@ fn is_filled(directory: &Path) -> bool {
 
 /// What our Service is called.
 fn names(cluster: &Cluster) -> Vec<Name> {
-    let services = ["istiod", "istio-pilot", "windlass-control"];
+    let own = cluster.revision.own("istiod");
+    let mut services = vec![&*own, "istiod", "istio-pilot", "windlass-control"];
+    services.dedup();
     let mut names: Vec<Name> = services
         .iter()
         .flat_map(|service| {

@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// The Lease's name.
+/// The Lease's name; each revision has its own.
 const NAME: &str = "windlass-leader";
 /// Who hasn't renewed it for so long has lost it,
 const TERM: Duration = Duration::from_secs(15);
@@ -90,8 +90,9 @@ impl Election {
 pub async fn run(cluster: Cluster, leads: watch::Sender<bool>, mut drain: Drain) {
     let api: Api<Lease> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut election = Election::new(cluster.pod.clone());
+    let lease = cluster.revision.own(NAME);
     loop {
-        let tried = tokio::time::timeout(LOOK * 2, round(&api, &mut election)).await;
+        let tried = tokio::time::timeout(LOOK * 2, round(&api, &lease, &mut election)).await;
         match tried {
             Ok(Ok(())) => {}
             // Somebody else was faster.
@@ -112,17 +113,17 @@ pub async fn run(cluster: Cluster, leads: watch::Sender<bool>, mut drain: Drain)
     leads.send_replace(false);
     if election.is_leader(Instant::now()) {
         // Nobody has to wait for the term to end; if this fails they do.
-        let _ = tokio::time::timeout(LOOK, release(&api, &election)).await;
+        let _ = tokio::time::timeout(LOOK, release(&api, &lease, &election)).await;
     }
 }
 
-async fn round(api: &Api<Lease>, election: &mut Election) -> Result<(), kube::Error> {
+async fn round(api: &Api<Lease>, name: &str, election: &mut Election) -> Result<(), kube::Error> {
     let now = Instant::now();
-    let lease = api.get_opt(NAME).await?;
+    let lease = api.get_opt(name).await?;
     match election.see(lease.as_ref().map(record), now) {
         Act::Wait => return Ok(()),
         Act::Create => {
-            let metadata = ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() };
+            let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(spec(None, &election.name)) };
             api.create(&PostParams::default(), &lease).await?;
         }
@@ -130,18 +131,18 @@ async fn round(api: &Api<Lease>, election: &mut Election) -> Result<(), kube::Er
             let Some(mut lease) = lease else { return Ok(()) };
             lease.spec = Some(spec(lease.spec.take(), &election.name));
             // The resourceVersion that was read goes along: of two who take it one fails.
-            api.replace(NAME, &PostParams::default(), &lease).await?;
+            api.replace(name, &PostParams::default(), &lease).await?;
         }
     }
     election.held(now);
     Ok(())
 }
 
-async fn release(api: &Api<Lease>, election: &Election) -> Result<(), kube::Error> {
-    let mut lease = api.get(NAME).await?;
+async fn release(api: &Api<Lease>, name: &str, election: &Election) -> Result<(), kube::Error> {
+    let mut lease = api.get(name).await?;
     if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&*election.name)) {
         spec.holder_identity = None;
-        api.replace(NAME, &PostParams::default(), &lease).await?;
+        api.replace(name, &PostParams::default(), &lease).await?;
     }
     Ok(())
 }

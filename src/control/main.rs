@@ -28,11 +28,11 @@ fn main() -> ExitCode {
 async fn run(flags: Flags) -> anyhow::Result<()> {
     let (tasks, metrics, readiness) = (Tasks::default(), base::metrics::Metrics::default(), Readiness::default());
     let cluster = flags.cluster.connect().await?;
-    let seen = Seen::default();
+    let seen = Seen::new(cluster.revision.clone());
     let source = Source::Cluster { cluster: cluster.clone(), onlookers: vec![Arc::new(seen.clone())] };
     let options = flags.serving.options(source);
     let controllers = options.resolve.controllers.clone();
-    let settings = flags.deploy.settings(&cluster.namespace);
+    let settings = flags.deploy.settings(&cluster);
     let control = Control::start(options, &tasks, &metrics, &readiness).await?;
     let (board, desired) = (control.board.clone(), control.desired.clone());
     lead::start(Lead { cluster, board, seen, desired, controllers, settings }, &tasks);

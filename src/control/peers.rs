@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Label of these Leases.
+/// Label of these Leases: the revision, for those of another have other Gateways.
 const LABEL: &str = "windlass.io/replica";
 /// Annotation with the words, by Gateway.
 const WORDS: &str = "windlass.io/acknowledged";
@@ -43,13 +43,13 @@ type Words = BTreeMap<String, Word>;
 pub async fn run(cluster: Cluster, board: Board, mut drain: Drain) {
     let api: Api<Lease> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut peers = Peers { own: cluster.pod.to_string(), heard: BTreeMap::new() };
-    let config = watcher::Config::default().labels(LABEL);
+    let config = watcher::Config::default().labels(&format!("{LABEL}={}", cluster.revision));
     let mut events = watcher(api.clone(), config).default_backoff().boxed();
     let (mut changes, mut told) = (board.changes(), Told::default());
     loop {
         let words = board.words();
         if told.is_due(&words) {
-            match tokio::time::timeout(RENEW, tell(&api, &cluster.pod, &words)).await {
+            match tokio::time::timeout(RENEW, tell(&api, &cluster, &words)).await {
                 Ok(Ok(())) => told.now(Some(words)),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "other replicas can't be told what proxies acknowledged");
@@ -76,13 +76,14 @@ fn name(pod: &str) -> String {
     format!("windlass-replica-{pod}")
 }
 
-async fn tell(api: &Api<Lease>, pod: &str, words: &Words) -> Result<(), kube::Error> {
+async fn tell(api: &Api<Lease>, cluster: &Cluster, words: &Words) -> Result<(), kube::Error> {
+    let pod = &*cluster.pod;
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
         "metadata": {
             "name": name(pod),
-            "labels": {LABEL: "true"},
+            "labels": {LABEL: cluster.revision.to_string()},
             "annotations": {WORDS: serde_json::to_string(words).unwrap_or_default()},
         },
         "spec": {

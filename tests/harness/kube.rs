@@ -331,9 +331,9 @@ pub async fn credentials(
     Ok((roots, token))
 }
 
-/// The namespace, the service account `istio-system/istiod` and its rights, as the control plane's chart renders them.
-pub fn chart_rights() -> Result<String> {
-    let rendered = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/cases/control.yaml");
+/// The namespace, the control plane's service account and its rights, as its chart renders them in a case.
+pub fn chart_rights(case: &str) -> Result<String> {
+    let rendered = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/cases").join(case);
     let text = fs::read_to_string(&rendered).with_context(|| rendered.display().to_string())?;
     let kinds = ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
     let is_right = |document: &&str| kinds.iter().any(|kind| document.contains(&format!("\nkind: {kind}\n")));

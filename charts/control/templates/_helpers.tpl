@@ -1,11 +1,20 @@
 {{- /* The names in the control plane's certificate are istiod's. */ -}}
 {{- define "control.name" -}}
-istiod
+istiod{{ include "control.suffix" . }}
+{{- end }}
+
+{{- define "control.revision" -}}
+{{ .Values.revision | default "default" }}
+{{- end }}
+
+{{- /* What revisions would otherwise share. */ -}}
+{{- define "control.suffix" -}}
+{{ with .Values.revision }}{{ if ne . "default" }}-{{ . }}{{ end }}{{ end }}
 {{- end }}
 
 {{- define "control.selector" -}}
 app: istiod
-istio.io/rev: default
+istio.io/rev: {{ include "control.revision" . }}
 {{- end }}
 
 {{- define "control.podLabels" -}}

@@ -1,6 +1,7 @@
 //! Flags of the deployer.
 
 use super::Settings;
+use crate::cluster::Cluster;
 use clap::Args;
 
 /// How Gateways' proxies are run.
@@ -13,7 +14,8 @@ pub struct Flags {
     /// When it is pulled: Always, IfNotPresent or Never.
     #[arg(long, value_name = "POLICY", default_value_t = Settings::default().pull_policy)]
     proxy_pull_policy: String,
-    /// The control plane, as the proxies reach it. Default: Service istiod of the control plane's namespace, port 15012.
+    /// The control plane, as the proxies reach it. Default: port 15012 of Service istiod of the control plane's
+    /// namespace, or of istiod-REVISION.
     #[arg(long, value_name = "HOST:PORT")]
     proxy_control: Option<String>,
     /// The trust domain of the proxies' identities.
@@ -23,11 +25,14 @@ pub struct Flags {
 
 impl Flags {
     /// As the deployer wants it.
-    pub fn settings(&self, namespace: &str) -> Settings {
+    pub fn settings(&self, cluster: &Cluster) -> Settings {
         Settings {
             image: self.proxy_image.clone(),
             pull_policy: self.proxy_pull_policy.clone(),
-            control: self.proxy_control.clone().unwrap_or_else(|| format!("istiod.{namespace}.svc:15012")),
+            control: self
+                .proxy_control
+                .clone()
+                .unwrap_or_else(|| format!("{}.{}.svc:15012", cluster.revision.own("istiod"), cluster.namespace)),
             trust_domain: self.proxy_trust_domain.clone(),
         }
     }

@@ -181,6 +181,14 @@ impl Follower {
 
     fn event(&mut self, event: Event<DynamicObject>) {
         let listed = matches!(event, Event::InitDone);
+        if let Event::InitApply(object) | Event::Apply(object) = &event
+            && self.is_elsewhere(object)
+        {
+            // It is there, and somebody else's: whoever looks on must not take it to be gone.
+            self.shared.onlookers.iter().for_each(|onlooker| onlooker.seen(self.kind, object));
+            self.shared.inbox.put(self.known.delete(&object.metadata));
+            return self.tell();
+        }
         let changes = match event {
             Event::Init => return self.known.begin(),
             Event::InitApply(object) | Event::Apply(object) => {
@@ -196,6 +204,11 @@ impl Follower {
         if listed {
             self.shared.read(self.kind);
         }
+    }
+
+    /// Whether another revision minds it. What hangs on a Gateway goes with that.
+    fn is_elsewhere(&self, object: &DynamicObject) -> bool {
+        self.kind == Kind::Gateway && !self.shared.cluster.revision.minds(&object.metadata)
     }
 
     fn gone<'a>(&self, ids: impl Iterator<Item = &'a ObjectId> + Clone) {

@@ -22,6 +22,8 @@ pub struct Difference {
 pub struct Around<'a> {
     /// Whether a controller's name is one of ours.
     pub is_ours: &'a dyn Fn(&str) -> bool,
+    /// Whether a parent or ancestor is minded by another revision, which writes under the same names.
+    pub is_elsewhere: &'a dyn Fn(&Value) -> bool,
     /// The time, as Kubernetes writes it.
     pub now: &'a str,
     /// Whether a `Programmed` that is True for the same generation outlives that proxies haven't acknowledged everything
@@ -146,7 +148,8 @@ impl Compare<'_> {
         let generation = wanted.map_or(0, |wanted| wanted.observed_generation);
         let mut all = Vec::new();
         for known in present {
-            if !known["controllerName"].as_str().is_some_and(self.around.is_ours) {
+            let is_ours = known["controllerName"].as_str().is_some_and(self.around.is_ours);
+            if !is_ours || (self.around.is_elsewhere)(&known[reference]) {
                 all.push(known.clone());
                 continue;
             }

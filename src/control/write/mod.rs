@@ -1,6 +1,7 @@
 //! Statuses into the cluster: only differences, only what is ours, each object at most once a second.
 
 mod difference;
+mod elsewhere;
 mod seen;
 pub(crate) mod show;
 
@@ -112,7 +113,12 @@ impl Writer {
         }
         let hold = state.held.get(id).is_none_or(|since| now.duration_since(*since) < PATIENCE);
         let text = time();
-        let around = Around { is_ours: &|name| self.controllers.contains(name), now: &text, hold };
+        let around = Around {
+            is_ours: &|name| self.controllers.contains(name),
+            is_elsewhere: &|parent| self.seen.is_parent_elsewhere(&id.namespace, parent),
+            now: &text,
+            hold,
+        };
         let difference = difference(&id.kind, &standing.status(), wanted.as_ref(), &around);
         match &difference {
             Some(difference) if difference.is_held => {

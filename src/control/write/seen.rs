@@ -1,6 +1,7 @@
 //! The statuses that stand in the cluster, as its watches see them.
 
-use crate::source::cluster::Onlook;
+use super::elsewhere::Elsewhere;
+use crate::{cluster::Revision, source::cluster::Onlook};
 use api::{Kind, ObjectId};
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -23,6 +24,7 @@ struct Shared {
 struct State {
     statuses: BTreeMap<ObjectId, Standing>,
     changed: BTreeSet<ObjectId>,
+    elsewhere: Elsewhere,
 }
 
 /// What stands there.
@@ -61,16 +63,22 @@ impl Standing {
     }
 }
 
-impl Default for Seen {
-    fn default() -> Self {
-        Self(Arc::new(Shared { state: Mutex::default(), changed: watch::Sender::new(()) }))
-    }
-}
-
 impl Seen {
-    /// What stands for an object; none if there is no such object.
+    /// Nothing yet.
+    pub fn new(revision: Revision) -> Self {
+        let state = State { elsewhere: Elsewhere::new(revision), ..State::default() };
+        Self(Arc::new(Shared { state: Mutex::new(state), changed: watch::Sender::new(()) }))
+    }
+
+    /// What stands for an object; none if there is no such object, or another revision minds it.
     pub fn get(&self, id: &ObjectId) -> Option<Standing> {
-        self.state().statuses.get(id).cloned()
+        let state = self.state();
+        state.statuses.get(id).filter(|_| !state.elsewhere.minds(id)).cloned()
+    }
+
+    /// Whether a parent or ancestor that an object of a namespace names is minded by another revision.
+    pub fn is_parent_elsewhere(&self, namespace: &str, reference: &Value) -> bool {
+        self.state().elsewhere.minds_parent(namespace, reference)
     }
 
     /// Every object.
@@ -134,6 +142,7 @@ impl Onlook for Seen {
                 namespace: object.metadata.namespace.as_deref().unwrap_or_default().into(),
                 name: object.metadata.name.as_deref().unwrap_or_default().into(),
             };
+            self.state().elsewhere.see(kind, &id, object);
             self.put(id, Standing::of(object));
         }
     }
@@ -141,6 +150,7 @@ impl Onlook for Seen {
     fn gone(&self, id: &ObjectId) {
         let mut state = self.state();
         state.changed.remove(id);
+        state.elsewhere.forget(id);
         if state.statuses.remove(id).is_some() {
             state.changed.insert(id.clone());
             drop(state);

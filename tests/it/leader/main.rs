@@ -4,6 +4,7 @@
 mod deploys;
 mod faults;
 mod replicas;
+mod revisions;
 mod statuses;
 
 use anyhow::{Result, ensure};
@@ -33,7 +34,7 @@ impl Cluster {
         let place = Place::take()?;
         let server = ApiServer::start(&place).await?;
         server.install_crds(&[])?;
-        server.apply(&chart_rights()?)?;
+        server.apply(&chart_rights("control.yaml")?)?;
         let kubeconfig = server.kubeconfig("control", &server.token("istio-system", "istiod", "")?)?;
         Ok(Self { place, server, kubeconfig })
     }

@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// The ClusterRole that lets its holder read Secrets. The chart makes it and binds it to nobody.
+/// The ClusterRole that lets its holder read Secrets, one for each revision. The chart makes it and binds it to nobody.
 pub const READER: &str = "windlass-secret-reader";
 /// How long a binding outlives the last reference.
 const GRACE: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub(super) async fn follow(cluster: Cluster, wanted: watch::Receiver<Arc<BTreeSe
 
 /// The name of our bindings.
 pub fn binding_name(cluster: &Cluster) -> String {
-    format!("{READER}.{}.{}", cluster.namespace, cluster.service_account)
+    format!("{}.{}.{}", cluster.revision.own(READER), cluster.namespace, cluster.service_account)
 }
 
 struct Rights {
@@ -158,7 +158,7 @@ impl Rights {
             role_ref: RoleRef {
                 api_group: Some("rbac.authorization.k8s.io".to_owned()),
                 kind: "ClusterRole".to_owned(),
-                name: READER.to_owned(),
+                name: self.cluster.revision.own(READER),
             },
             subjects: Some(vec![Subject {
                 kind: "ServiceAccount".to_owned(),

@@ -4,7 +4,12 @@ use model::{ListenerStatus, ObjectKey, Verdict};
 const OURS: &str = "windlass.io/gateway-controller";
 
 fn compare(kind: &str, present: &Value, wanted: Option<&Status>, now: &str) -> Option<Difference> {
-    difference(kind, present, wanted, &Around { is_ours: &|name| name == OURS, now, hold: true })
+    difference(kind, present, wanted, &around(now))
+}
+
+/// Gateways named `theirs` are another revision's.
+fn around(now: &str) -> Around<'_> {
+    Around { is_ours: &|name| name == OURS, is_elsewhere: &|parent| parent["name"] == "theirs", now, hold: true }
 }
 
 /// What stands after the difference is written.
@@ -124,7 +129,7 @@ fn programmed_outlives_that_proxies_are_behind_but_no_refusal_and_no_new_generat
     let pending = gateway(programmed(Some(false), "Pending"), 0);
     let held = compare("Gateway", &written, Some(&pending), "t2").unwrap();
     assert!(held.is_held && held.fields.is_empty(), "{held:?}");
-    let patient = Around { is_ours: &|_| true, now: "t2", hold: false };
+    let patient = Around { hold: false, ..around("t2") };
     assert!(!difference("Gateway", &written, Some(&pending), &patient).unwrap().fields.is_empty());
     let refused = gateway(programmed(Some(false), "Invalid"), 0);
     assert!(!compare("Gateway", &written, Some(&refused), "t2").unwrap().fields.is_empty());
