@@ -1,7 +1,12 @@
-//! Compiles what is known of Envoy's messages, so that `windlass diff` can name their fields. The .proto files come with
-//! envoy-types.
+//! Compiles what is known of Envoy's messages, so that `windlass diff` can name their fields: the .proto files come with
+//! envoy-types. And puts the Helm charts into the program, for `windlass install`.
 
-use std::{error::Error, path::PathBuf, process::Command};
+use std::{
+    error::Error,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// What resources are made of; what they import comes with them. A message that isn't here is shown by its size.
 const ROOTS: &[&str] = &[
@@ -49,8 +54,37 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut set = protox::compile(present, INCLUDES.map(|directory| protos.join(directory)))?;
     // Comments and places are half of it.
     set.file.iter_mut().for_each(|file| file.source_code_info = None);
-    let out = PathBuf::from(std::env::var("OUT_DIR")?).join("envoy.bin");
-    Ok(std::fs::write(out, prost::Message::encode_to_vec(&set))?)
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    fs::write(out.join("envoy.bin"), prost::Message::encode_to_vec(&set))?;
+    Ok(fs::write(out.join("charts.rs"), charts()?)?)
+}
+
+/// The files of all charts as Rust: their names below `charts/`, and their texts.
+fn charts() -> Result<String, Box<dyn Error>> {
+    let home = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../charts").canonicalize()?;
+    let mut entries = String::new();
+    for chart in ["base", "control", "gateway"] {
+        println!("cargo::rerun-if-changed={}", home.join(chart).display());
+        let mut files = Vec::new();
+        walk(&home.join(chart), &mut files)?;
+        files.sort();
+        for file in files {
+            entries += &format!("    ({:?}, include_str!({file:?})),\n", file.strip_prefix(&home)?);
+        }
+    }
+    Ok(format!("/// Names and texts.\npub const FILES: &[(&str, &str)] = &[\n{entries}];\n"))
+}
+
+fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            walk(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Where cargo keeps the sources of envoy-types.

@@ -76,7 +76,7 @@ impl EnvoyBootstrap {
                 Server::Tls { address: self.xds.to_string(), name: SERVER_NAME.into(), directory }
             }
         };
-        let bootstrap = bootstrap(&self.gateway, &server, self.admin);
+        let bootstrap = bootstrap(&self.gateway, &self.gateway.name, &server, self.admin);
         output::print(&output::text(self.output, &bootstrap)?)
     }
 

@@ -1,10 +1,11 @@
 //! The `windlass` command: a list of subcommands, each of which owns its flags.
 //!
 //! Exit codes: 0 success, 1 it could not be done (why is on standard error), 2 the command line is wrong. Commands that
-//! answer a question (`analyze`, `diff`, `why`, `simulate`) have 0 for yes, 1 for no, 2 if it could not be answered.
+//! answer a question (`analyze`, `diff`, `why`, `simulate`, `precheck`) have 0 for yes, 1 for no, 2 if it could not be answered.
 
 mod analyze;
 mod ask;
+mod charts;
 mod cluster;
 mod completion;
 mod condition;
@@ -14,16 +15,19 @@ mod envoy_bootstrap;
 mod fetch;
 mod flags;
 mod http;
+mod install;
 mod live;
 mod offline;
 mod output;
 mod path;
+mod precheck;
 mod progress;
 mod proxy_config;
 mod proxy_status;
 mod run;
 mod service;
 mod simulate;
+mod uninstall;
 mod version;
 mod why;
 mod xds;
@@ -56,6 +60,9 @@ enum Command {
     ProxyStatus(proxy_status::ProxyStatus),
     #[command(visible_alias = "pc")]
     ProxyConfig(proxy_config::ProxyConfig),
+    Precheck(precheck::Precheck),
+    Install(install::Install),
+    Uninstall(uninstall::Uninstall),
     Completion(completion::Completion),
     Version(version::Version),
 }
@@ -68,8 +75,11 @@ fn main() -> ExitCode {
         Command::EnvoyBootstrap(command) => command.main(),
         Command::ProxyStatus(command) => command.main(),
         Command::ProxyConfig(command) => command.main(),
+        Command::Install(command) => command.main(),
+        Command::Uninstall(command) => command.main(),
         Command::Completion(command) => command.main(Cli::command()),
         Command::Version(command) => command.main(),
+        Command::Precheck(command) => return answered(command.main()),
         Command::Analyze(command) => return answered(command.main()),
         Command::Why(command) => return answered(command.main()),
         Command::Simulate(command) => return answered(command.main()),

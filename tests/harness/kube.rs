@@ -40,6 +40,20 @@ pub fn programs() -> Result<PathBuf> {
     })
 }
 
+/// The real helm: `WINDLASS_HELM`, or what `conformance/cluster` has built.
+pub fn helm() -> Result<PathBuf> {
+    if let Some(program) = env::var_os("WINDLASS_HELM") {
+        return Ok(program.into());
+    }
+    let built = cache().join("cluster");
+    let directories = fs::read_dir(&built).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = directories.map(|one| one.path().join("helm")).filter(|path| path.exists()).collect();
+    found.sort_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
+    found
+        .pop()
+        .with_context(|| format!("no helm in {}: tests/run cluster builds it, or set WINDLASS_HELM", built.display()))
+}
+
 /// A running API server. Dropping it ends it, with all that it kept.
 pub struct ApiServer {
     /// Where it listens.

@@ -2,6 +2,8 @@
 
 #[path = "cluster/cli.rs"]
 mod cli;
+#[path = "cluster/install.rs"]
+mod install;
 
 use anyhow::{Context, Result, ensure};
 use std::{

@@ -22,13 +22,13 @@ pub enum Server {
     },
 }
 
-/// The bootstrap.
-pub fn bootstrap(gateway: &ObjectKey, server: &Server, admin: SocketAddr) -> Value {
+/// The bootstrap of one proxy, whose name is the pod's where there are pods: people find it by that.
+pub fn bootstrap(gateway: &ObjectKey, proxy: &str, server: &Server, admin: SocketAddr) -> Value {
     let ObjectKey { namespace, name } = gateway;
     let ads = json!({"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"});
     json!({
         "node": {
-            "id": format!("router~127.0.0.1~{name}.{namespace}~{namespace}.svc.cluster.local"),
+            "id": format!("router~127.0.0.1~{proxy}.{namespace}~{namespace}.svc.cluster.local"),
             "cluster": format!("{name}.{namespace}"),
             "metadata": {"GATEWAY": format!("{namespace}/{name}"), "NAMESPACE": &**namespace},
         },

@@ -80,7 +80,8 @@ pub async fn run(options: Options) -> Result<bool, String> {
         }
     };
     let file = directory.join("bootstrap.json");
-    let bootstrap = bootstrap(&options.gateway, &server, options.admin).to_string();
+    let proxy = std::env::var("HOSTNAME").unwrap_or_else(|_| options.gateway.name.to_string());
+    let bootstrap = bootstrap(&options.gateway, &proxy, &server, options.admin).to_string();
     files::replace(&file, &bootstrap).map_err(|error| format!("write {}: {error}", file.display()))?;
     let child = start(&options, &file).map_err(|error| format!("start {}: {error}", options.program.display()))?;
     let ended = supervise(child, &options).await;

@@ -81,13 +81,13 @@ subjects: [{kind: ServiceAccount, name: limited, namespace: shop}]
 ";
 
 /// What the command said.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
-fn windlass(kubeconfig: &Path, words: &[&str]) -> Result<Said> {
+pub fn windlass(kubeconfig: &Path, words: &[&str]) -> Result<Said> {
     let mut command = Command::new(program("windlass")?);
     command.args(words).arg("--kubeconfig").arg(kubeconfig).env("NO_COLOR", "1");
     let Output { status, stdout, stderr } = command.output()?;
@@ -95,7 +95,7 @@ fn windlass(kubeconfig: &Path, words: &[&str]) -> Result<Said> {
     Ok(Said { code: status.code(), out: text(stdout), err: text(stderr) })
 }
 
-fn wanted(said: &Said, code: i32, words: &[&str]) -> Result<()> {
+pub fn wanted(said: &Said, code: i32, words: &[&str]) -> Result<()> {
     for word in words {
         ensure!(said.out.contains(word), "wanted {word:?}, saw\n{}{}", said.out, said.err);
     }
