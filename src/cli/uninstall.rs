@@ -107,6 +107,9 @@ fn list(cluster: &Cluster, releases: &[&str], left: &Left) -> String {
         line(&same.iter().collect::<Vec<_>>());
         rest = others;
     }
+    if !left.revisions.is_empty() {
+        text += &format!("this stays: other revisions, and what they share: {}\n", left.revisions.join(", "));
+    }
     if !left.gateways.is_empty() {
         text += &format!("this stays: Gateways with their proxies: {}\n", left.gateways.join(", "));
     }

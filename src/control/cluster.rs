@@ -1,10 +1,12 @@
 //! The Kubernetes cluster that a control plane works for: its API server, and who this process is in there.
 
 pub mod bundle;
+mod owner;
 mod revision;
 pub mod root;
 pub mod tokens;
 
+pub use owner::Owner;
 pub use revision::Revision;
 
 use clap::Args;
@@ -56,6 +58,8 @@ pub struct Cluster {
     pub pod: Arc<str>,
     /// Which of several control planes this is.
     pub revision: Revision,
+    /// What the things that are made belong to.
+    pub owner: Owner,
     /// Whether to bind the right to read Secrets where they are referred to.
     pub bind_secret_reader: bool,
 }
@@ -89,6 +93,7 @@ impl Flags {
             pod: self.pod.as_str().into(),
             revision: self.revision.clone(),
             bind_secret_reader: self.bind_secret_reader,
+            owner: Owner::default(),
         })
     }
 }

@@ -94,7 +94,7 @@ async fn classes(cluster: &Cluster, controllers: &BTreeMap<Arc<str>, DataPlane>,
     while !missing.is_empty() {
         let mut left = Vec::new();
         for (controller, name) in missing {
-            if let Err(error) = make(&api, controller, name).await {
+            if let Err(error) = make(cluster, &api, controller, name).await {
                 tracing::debug!(%error, name, "a GatewayClass can't be made yet");
                 left.push((controller, name));
             }
@@ -108,14 +108,14 @@ async fn classes(cluster: &Cluster, controllers: &BTreeMap<Arc<str>, DataPlane>,
     let _ = leads.wait_for(|leads| !leads).await;
 }
 
-async fn make(api: &Api<DynamicObject>, controller: &str, name: &str) -> Result<(), kube::Error> {
+async fn make(cluster: &Cluster, api: &Api<DynamicObject>, controller: &str, name: &str) -> Result<(), kube::Error> {
     if api.get_opt(name).await?.is_some() {
         return Ok(());
     }
     let class = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
-        "metadata": {"name": name},
+        "metadata": {"name": name, "ownerReferences": cluster.owner().await.into_iter().collect::<Vec<_>>()},
         "spec": {"controllerName": controller, "description": "Gateways whose proxies Windlass runs"},
     });
     let class = serde_json::from_value(class).map_err(kube::Error::SerdeError)?;

@@ -92,7 +92,7 @@ pub async fn run(cluster: Cluster, leads: watch::Sender<bool>, mut drain: Drain)
     let mut election = Election::new(cluster.pod.clone());
     let lease = cluster.revision.own(NAME);
     loop {
-        let tried = tokio::time::timeout(LOOK * 2, round(&api, &lease, &mut election)).await;
+        let tried = tokio::time::timeout(LOOK * 2, round(&cluster, &api, &lease, &mut election)).await;
         match tried {
             Ok(Ok(())) => {}
             // Somebody else was faster.
@@ -117,13 +117,14 @@ pub async fn run(cluster: Cluster, leads: watch::Sender<bool>, mut drain: Drain)
     }
 }
 
-async fn round(api: &Api<Lease>, name: &str, election: &mut Election) -> Result<(), kube::Error> {
+async fn round(cluster: &Cluster, api: &Api<Lease>, name: &str, election: &mut Election) -> Result<(), kube::Error> {
     let now = Instant::now();
     let lease = api.get_opt(name).await?;
     match election.see(lease.as_ref().map(record), now) {
         Act::Wait => return Ok(()),
         Act::Create => {
-            let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
+            let owner_references = cluster.owner().await.map(|owner| vec![owner]);
+            let metadata = ObjectMeta { name: Some(name.into()), owner_references, ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(spec(None, &election.name)) };
             api.create(&PostParams::default(), &lease).await?;
         }

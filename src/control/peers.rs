@@ -84,6 +84,7 @@ async fn tell(api: &Api<Lease>, cluster: &Cluster, words: &Words) -> Result<(), 
         "metadata": {
             "name": name(pod),
             "labels": {LABEL: cluster.revision.to_string()},
+            "ownerReferences": cluster.owner().await.into_iter().collect::<Vec<_>>(),
             "annotations": {WORDS: serde_json::to_string(words).unwrap_or_default()},
         },
         "spec": {

@@ -163,6 +163,9 @@ async fn others(cluster: &Cluster) -> anyhow::Result<Vec<Check>> {
         let is_here = deployment.namespace().as_deref() == Some(&*cluster.istio_namespace);
         let is_ours = deployment.labels().get("app.kubernetes.io/part-of").is_some_and(|part| part == "windlass");
         checks.push(match (is_here, is_ours) {
+            (true, true) if deployment.name_any() != crate::live::CONTROL => {
+                Check::new(Level::Ok, "another revision", format!("Deployment {place} minds the Gateways that name it"))
+            }
             (true, true) => {
                 let version = deployment.labels().get("app.kubernetes.io/version").cloned().unwrap_or_default();
                 Check::new(Level::Ok, "installed already", format!("Deployment {place}, version {version}"))

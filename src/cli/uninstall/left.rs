@@ -14,6 +14,8 @@ pub struct Left {
     pub things: Vec<Thing>,
     /// Gateways of ours, `<namespace>/<name>`.
     pub gateways: Vec<String>,
+    /// Other revisions, which need what they share with ours.
+    pub revisions: Vec<String>,
 }
 
 /// An object that goes.
@@ -97,11 +99,24 @@ const PURGED: [Sought; 2] = [
 /// If the API server refuses to say.
 pub async fn look(cluster: &Cluster, is_purge: bool) -> anyhow::Result<Left> {
     let mut things = Vec::new();
-    for sought in ALWAYS.iter().chain(PURGED.iter().filter(|_| is_purge)) {
+    let revisions = revisions(cluster).await?;
+    for sought in ALWAYS.iter().chain(PURGED.iter().filter(|_| is_purge)).filter(|_| revisions.is_empty()) {
         things.extend(find(cluster, sought).await?);
     }
-    Ok(Left { things, gateways: gateways(cluster).await? })
+    Ok(Left { things, gateways: gateways(cluster).await?, revisions })
 }
+
+/// The Deployments of other revisions.
+async fn revisions(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let namespace = &cluster.istio_namespace;
+    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
+    let found = api.list_metadata(&ListParams::default().labels(OURS)).await;
+    let found = found.map_err(|error| cluster.fault(&error, "list", "deployments.apps", Some(namespace)))?;
+    Ok(found.iter().map(ResourceExt::name_any).filter(|name| name != crate::live::CONTROL).collect())
+}
+
+/// What finds control planes.
+const OURS: &str = "app.kubernetes.io/name=windlass-control";
 
 /// The pods of the control plane, whatever becomes of them.
 ///
@@ -110,7 +125,7 @@ pub async fn look(cluster: &Cluster, is_purge: bool) -> anyhow::Result<Left> {
 pub async fn replicas(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let namespace = &cluster.istio_namespace;
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
-    let pods = api.list(&ListParams::default().labels("app.kubernetes.io/name=windlass-control")).await;
+    let pods = api.list(&ListParams::default().labels(&format!("{OURS},istio.io/rev=default"))).await;
     let pods = pods.map_err(|error| cluster.fault(&error, "list", "pods", Some(namespace)))?;
     Ok(pods.iter().map(ResourceExt::name_any).collect())
 }

@@ -151,7 +151,11 @@ async fn apply(cluster: &Cluster, namespace: &str, bundle: &str) -> kube::Result
     let map = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": CONFIG_MAP, "labels": {"istio.io/config": "true"}},
+        "metadata": {
+            "name": CONFIG_MAP,
+            "labels": {"istio.io/config": "true"},
+            "ownerReferences": cluster.owner().await.into_iter().collect::<Vec<_>>(),
+        },
         "data": {KEY: bundle},
     });
     let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);

@@ -125,10 +125,23 @@ async fn made_by_the_control_plane(place: &Place, server: &ApiServer) -> Result<
     ready(&control).await?;
     eventually("everything is made", super::LIMIT, async || {
         server.get("configmap", "istio-system", "istio-ca-root-cert")?;
+        server.get("configmap", "default", "istio-ca-root-cert")?;
+        server.get("lease", "istio-system", "windlass-replica-control-1")?;
         server.get("gatewayclass", "", "windlass")?;
         server.get("lease", "istio-system", "windlass-leader").map(drop)
     })
     .await?;
+    // With the chart's ClusterRole all of it goes, where somebody collects garbage.
+    let owner = server.get("clusterrole", "", "windlass-secret-reader")?["metadata"]["uid"].clone();
+    for (kind, namespace, name) in [
+        ("configmap", "default", "istio-ca-root-cert"),
+        ("lease", "istio-system", "windlass-leader"),
+        ("lease", "istio-system", "windlass-replica-control-1"),
+        ("gatewayclass", "", "windlass"),
+    ] {
+        let owners = server.get(kind, namespace, name)?["metadata"]["ownerReferences"].clone();
+        ensure!(owners[0]["uid"] == owner, "{kind} {name} belongs to {owners}");
+    }
     control.process.stop("TERM", super::LIMIT).await;
     Ok(())
 }

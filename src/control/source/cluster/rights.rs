@@ -114,7 +114,7 @@ impl Rights {
 
     async fn bind(&self, namespace: &str) -> kube::Result<Option<String>> {
         let api: Api<RoleBinding> = Api::namespaced(self.cluster.client.clone(), namespace);
-        match api.create(&PostParams::default(), &self.binding()).await {
+        match api.create(&PostParams::default(), &self.binding().await).await {
             Ok(made) => {
                 tracing::info!(namespace, "bound the right to read Secrets");
                 Ok(made.metadata.uid)
@@ -147,12 +147,13 @@ impl Rights {
         Ok(found.filter_map(|metadata| Some((metadata.namespace?, metadata.uid))).collect())
     }
 
-    fn binding(&self) -> RoleBinding {
+    async fn binding(&self) -> RoleBinding {
         let labels = [("app.kubernetes.io/managed-by", "windlass"), ("app.kubernetes.io/component", "secret-reader")];
         RoleBinding {
             metadata: ObjectMeta {
                 name: Some(binding_name(&self.cluster)),
                 labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+                owner_references: self.cluster.owner().await.map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
             role_ref: RoleRef {
