@@ -31,7 +31,7 @@ pub struct Uninstall {
     /// Don't ask.
     #[arg(short = 'y', long)]
     skip_confirmation: bool,
-    /// How many seconds the control plane's pods may take to end.
+    /// How many seconds it may take until the control plane's pods, and what it has made, are gone.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
     #[command(flatten)]
@@ -59,18 +59,38 @@ impl Uninstall {
         for release in releases {
             step(&format!("helm release {release}"), || helm.uninstall(release))?;
         }
+        runtime.block_on(self.clean(&cluster))?;
+        output::print("Windlass is uninstalled\n")
+    }
+
+    /// Deletes what helm knows nothing of, and waits until it is gone.
+    async fn clean(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let end = Instant::now() + Duration::from_secs(self.timeout);
+        let pause = || tokio::time::sleep(Duration::from_millis(500));
         // Who still runs would make anew what is taken away.
-        runtime.block_on(ended(&cluster, Duration::from_secs(self.timeout)))?;
-        let things = runtime.block_on(left::look(&cluster, self.purge))?.things;
+        while !left::replicas(cluster).await?.is_empty() {
+            ensure!(
+                Instant::now() < end,
+                "the control plane's pods are still there after {} s: try again",
+                self.timeout
+            );
+            pause().await;
+        }
+        let mut things = left::look(cluster, self.purge).await?.things;
         let mut kept = 0;
         for thing in &things {
-            if let Err(error) = runtime.block_on(thing.delete(&cluster)) {
+            if let Err(error) = thing.delete(cluster).await {
                 eprintln!("windlass: {error:#}");
                 kept += 1;
             }
         }
         ensure!(kept == 0, "{kept} of {} objects are left", things.len());
-        output::print("Windlass is uninstalled\n")
+        while let Some(thing) = things.first() {
+            ensure!(Instant::now() < end, "{thing} is still being deleted after {} s: try again", self.timeout);
+            pause().await;
+            things = left::look(cluster, self.purge).await?.things;
+        }
+        Ok(())
     }
 
     fn confirm(&self) -> anyhow::Result<()> {
@@ -114,18 +134,4 @@ fn list(cluster: &Cluster, releases: &[&str], left: &Left) -> String {
         text += &format!("this stays: Gateways with their proxies: {}\n", left.gateways.join(", "));
     }
     text
-}
-
-/// Waits until no replica of the control plane is there.
-async fn ended(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
-    let end = Instant::now() + limit;
-    while !left::replicas(cluster).await?.is_empty() {
-        ensure!(
-            Instant::now() < end,
-            "the control plane's pods are still there after {} s: try again",
-            limit.as_secs()
-        );
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    Ok(())
 }
