@@ -18,6 +18,7 @@ mod objects;
 mod pace;
 mod peers;
 mod pipeline;
+mod refused;
 mod scopes;
 mod serve;
 pub mod serving;

@@ -1,7 +1,8 @@
 //! The objects that are in use, for whoever asks what they are.
 
 use crate::source::Changes;
-use api::{Object, ObjectId, Problem};
+use api::{Kind, Object, ObjectId, Problem};
+use model::ObjectKey;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -21,6 +22,12 @@ impl Objects {
     /// Every object, in the order of kind, namespace and name. They are shared, not copied.
     pub fn all(&self) -> BTreeMap<ObjectId, Object> {
         self.state().objects.clone()
+    }
+
+    /// One object.
+    pub(crate) fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Object> {
+        let (kind, namespace, name) = (kind.as_str().into(), key.namespace.clone(), key.name.clone());
+        self.state().objects.get(&ObjectId { kind, namespace, name }).cloned()
     }
 
     /// What is wrong with what was read.

@@ -40,6 +40,22 @@ pub struct Sinks {
     pub wanted: Option<Wanted>,
 }
 
+impl Sinks {
+    /// Empty ones; in a cluster some objects are read by name.
+    pub fn new(publisher: Publisher, metrics: Metrics, in_cluster: bool) -> Self {
+        let objects = Objects::default();
+        Self {
+            board: Board::new(publisher.clone(), metrics.clone(), objects.clone()),
+            publisher,
+            accounts: Accounts::default(),
+            desired: Desired::default(),
+            objects,
+            metrics,
+            wanted: in_cluster.then(Wanted::default),
+        }
+    }
+}
+
 /// The graph and where its results go.
 pub struct Pipeline {
     graph: Graph,

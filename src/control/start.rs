@@ -4,7 +4,6 @@ use crate::{
     Accounts, Board, Metrics, Objects, Pipeline, Sinks, admin,
     cluster::Cluster,
     deploy::Desired,
-    held::Wanted,
     identity::Identity,
     scopes::Scopes,
     serve,
@@ -158,22 +157,16 @@ impl Control {
         let ours = Metrics::default();
         ours.register(metrics);
         let publisher = Publisher::default();
-        let sinks = Sinks {
-            board: Board::new(publisher.clone(), ours.clone()),
-            publisher: publisher.clone(),
-            accounts: Accounts::default(),
-            desired: Desired::default(),
-            objects: Objects::default(),
-            metrics: ours.clone(),
-            wanted: matches!(source, Source::Cluster { .. }).then(Wanted::default),
-        };
+        let in_cluster = matches!(source, Source::Cluster { .. });
+        let sinks = Sinks::new(publisher.clone(), ours.clone(), in_cluster);
         let Sinks { board, accounts, desired, objects, wanted, .. } = sinks.clone();
         let (pipeline, work) = (Pipeline::new(resolve, translate, threads, sinks), inbox.clone());
         base::tasks::thread("engine", move || pipeline.run(&work, first)).map_err(StartError::Thread)?;
         let tell = tell(objects.clone(), ours.clone(), board.clone());
         let watch = match source {
             Source::Files { paths, follow } => source::watch(paths, follow, inbox.clone(), tell).map(Some),
-            Source::Cluster { cluster, onlookers } => {
+            Source::Cluster { cluster, mut onlookers } => {
+                onlookers.push(Arc::new(board.clone()));
                 let wanted = wanted.unwrap_or_default().subscribe();
                 source::cluster::watch(&cluster, inbox.clone(), tell, onlookers, wanted, ours.clone(), tasks);
                 Ok(None)

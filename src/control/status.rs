@@ -3,7 +3,9 @@
 //! `Programmed` is True only after every connected proxy of the Gateway acknowledged the newest generation of its
 //! resources; a refusal makes it False with the proxy's words. Who asks for a status gets it put together then.
 
-use crate::metrics::Metrics;
+mod refusals;
+
+use crate::{metrics::Metrics, objects::Objects, refused::Refusal};
 use api::ObjectId;
 use model::{Condition, ObjectKey, ObjectRef, Status, Verdict};
 use proto::{Scope, TypeUrl};
@@ -22,6 +24,7 @@ pub struct Board(Arc<Shared>);
 struct Shared {
     publisher: Publisher,
     metrics: Metrics,
+    objects: Objects,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
 }
@@ -36,6 +39,8 @@ struct State {
     acknowledged: BTreeMap<ObjectKey, i64>,
     /// What other replicas say of their proxies.
     peers: BTreeMap<String, Arc<BTreeMap<String, Word>>>,
+    /// Objects that the door refuses as they stand.
+    refused: BTreeMap<ObjectId, Refusal>,
     is_decided: bool,
     /// Objects whose status may have changed; nobody asks for them without a cluster.
     dirty: Option<BTreeSet<ObjectId>>,
@@ -85,8 +90,9 @@ pub struct Refused {
 
 impl Board {
     /// A board without objects and proxies.
-    pub fn new(publisher: Publisher, metrics: Metrics) -> Self {
-        Self(Arc::new(Shared { publisher, metrics, state: Mutex::default(), changed: watch::Sender::new(0) }))
+    pub fn new(publisher: Publisher, metrics: Metrics, objects: Objects) -> Self {
+        let (state, changed) = (Mutex::default(), watch::Sender::new(0));
+        Self(Arc::new(Shared { publisher, metrics, objects, state, changed }))
     }
 
     /// Takes the verdicts of a commit, whose resources have been published already: in the other order `Programmed`
@@ -102,6 +108,10 @@ impl Board {
                 None => state.verdicts.remove(&object),
             };
         }
+        // What they name may be ours from now on.
+        if let State { dirty: Some(dirty), refused, .. } = &mut *state {
+            dirty.extend(refused.keys().cloned());
+        }
         drop(state);
         self.change();
         done
@@ -111,14 +121,17 @@ impl Board {
     pub fn statuses<T>(&self, with: impl FnOnce() -> T) -> (BTreeMap<ObjectRef, Status>, T) {
         let state = self.state();
         let whole = |(object, verdict): (&ObjectRef, &Arc<Status>)| (object.clone(), self.whole(&state, verdict));
-        (state.verdicts.iter().map(whole).collect(), with())
+        let mut statuses: BTreeMap<_, _> = state.verdicts.iter().map(whole).collect();
+        let refused = state.refused.keys().filter_map(|id| Some((object(id), self.refused(&state, id)?)));
+        statuses.extend(refused);
+        (statuses, with())
     }
 
     /// The status of one object.
     pub fn status(&self, id: &ObjectId) -> Option<Status> {
-        let object = ObjectRef::new(id.kind.clone(), ObjectKey::new(id.namespace.clone(), id.name.clone()));
         let state = self.state();
-        state.verdicts.get(&object).map(|verdict| self.whole(&state, verdict))
+        let accepted = || state.verdicts.get(&object(id)).map(|verdict| self.whole(&state, verdict));
+        self.refused(&state, id).or_else(accepted)
     }
 
     /// Begins to collect the objects whose status may have changed.
@@ -297,6 +310,10 @@ impl State {
             self.touch_gateway(&gateway);
         }
     }
+}
+
+fn object(id: &ObjectId) -> ObjectRef {
+    ObjectRef::new(id.kind.clone(), ObjectKey::new(id.namespace.clone(), id.name.clone()))
 }
 
 /// The Gateway whose proxies have a scope.

@@ -11,8 +11,8 @@ mod named;
 pub mod once;
 pub mod rights;
 
-use super::{Inbox, TellProblems};
-use crate::{cluster::Cluster, metrics::Metrics};
+use super::{Changes, Inbox, TellProblems};
+use crate::{cluster::Cluster, metrics::Metrics, refused::Refusal};
 use api::{Kind, ObjectId, Problem};
 use base::{drain::Drain, tasks::Tasks};
 use futures::StreamExt;
@@ -44,6 +44,8 @@ pub trait Onlook: Send + Sync + 'static {
     fn seen(&self, kind: Kind, object: &DynamicObject);
     /// An object is gone.
     fn gone(&self, id: &ObjectId);
+    /// An object is refused at the door, or not any more.
+    fn refused(&self, _id: &ObjectId, _refusal: Option<Refusal>) {}
 }
 
 /// Whoever wants to see what the watches see.
@@ -74,7 +76,7 @@ pub fn watch(
     for kind in kinds {
         let (sender, receiver) = watch::channel(Presence::Unknown);
         presences.insert(kind, sender);
-        let follower = Follower { kind, known: Known::new(kind), shared: shared.clone() };
+        let follower = Follower { kind, known: Known::new(kind), refused: BTreeSet::new(), shared: shared.clone() };
         tasks.spawn(format!("watch {}", kind.as_str()), |drain| follower.follow(receiver, drain));
     }
     let (by_name, references, group) = (shared.clone(), wanted.clone(), tasks.clone());
@@ -125,6 +127,8 @@ impl Shared {
 struct Follower {
     kind: Kind,
     known: Known,
+    /// Objects of which the onlookers know that they are refused.
+    refused: BTreeSet<ObjectId>,
     shared: Arc<Shared>,
 }
 
@@ -193,7 +197,7 @@ impl Follower {
             Event::Init => return self.known.begin(),
             Event::InitApply(object) | Event::Apply(object) => {
                 self.shared.onlookers.iter().for_each(|onlooker| onlooker.seen(self.kind, &object));
-                self.known.apply(object)
+                self.apply(object)
             }
             Event::Delete(object) => self.known.delete(&object.metadata),
             Event::InitDone => self.known.done(),
@@ -204,6 +208,24 @@ impl Follower {
         if listed {
             self.shared.read(self.kind);
         }
+    }
+
+    fn apply(&mut self, object: DynamicObject) -> Changes {
+        let (id, refusal) = (known::id(self.kind, &object.metadata), Refusal::of(self.kind, &object));
+        let changes = self.known.apply(object);
+        let refusal = self.known.fault(&id).map(|why| refusal.because(why));
+        if refusal.is_some() || self.refused.contains(&id) {
+            self.refuse(&id, refusal);
+        }
+        changes
+    }
+
+    fn refuse(&mut self, id: &ObjectId, refusal: Option<Refusal>) {
+        match refusal.is_some() {
+            true => self.refused.insert(id.clone()),
+            false => self.refused.remove(id),
+        };
+        self.shared.onlookers.iter().for_each(|onlooker| onlooker.refused(id, refusal.clone()));
     }
 
     /// Whether another revision minds it. What hangs on a Gateway goes with that.
@@ -219,6 +241,10 @@ impl Follower {
 
     fn tell(&mut self) {
         if let Some(problems) = self.known.problems() {
+            // Also those that are gone.
+            let healed: Vec<ObjectId> =
+                self.refused.iter().filter(|id| self.known.fault(id).is_none()).cloned().collect();
+            healed.iter().for_each(|id| self.refuse(id, None));
             self.shared.problems(self.kind, problems);
         }
     }

@@ -13,7 +13,7 @@ fn shown(board: &Board) -> String {
 #[test]
 fn programmed_waits_for_every_proxy_and_tells_refusals() {
     let publisher = Publisher::default();
-    let board = Board::new(publisher.clone(), Metrics::default());
+    let board = Board::new(publisher.clone(), Metrics::default(), Objects::default());
     let publish = |bytes: &'static [u8]| {
         let key = ResourceKey { scope: Scope::gateway("n", "g"), type_url: TypeUrl::Cluster, name: "c".into() };
         publisher.publish(vec![(key, Some(Resource::from_bytes(bytes.into())))])
@@ -56,8 +56,10 @@ fn proxies_of_other_replicas_count() {
     let key = ResourceKey { scope: Scope::gateway("n", "g"), type_url: TypeUrl::Cluster, name: "c".into() };
     let bytes: &'static [u8] = b"1";
     let published = publisher.publish(vec![(key, Some(Resource::from_bytes(bytes.into())))]);
-    let (leader, other) =
-        (Board::new(publisher.clone(), Metrics::default()), Board::new(publisher, Metrics::default()));
+    let (leader, other) = (
+        Board::new(publisher.clone(), Metrics::default(), Objects::default()),
+        Board::new(publisher, Metrics::default(), Objects::default()),
+    );
     let decide = |generation: i64| {
         for board in [&leader, &other] {
             let waits = Condition::unknown("Programmed", "Pending", "");

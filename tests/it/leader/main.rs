@@ -3,6 +3,7 @@
 
 mod deploys;
 mod faults;
+mod refused;
 mod replicas;
 mod revisions;
 mod statuses;

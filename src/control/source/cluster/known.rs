@@ -13,6 +13,9 @@ const ORIGIN: &str = "cluster";
 const NOISE: [&str; 2] =
     ["kubectl.kubernetes.io/last-applied-configuration", "endpoints.kubernetes.io/last-change-trigger-time"];
 
+/// How many faults of an object are told in its status.
+const MOST_FAULTS: usize = 5;
+
 /// The objects of one kind.
 pub struct Known {
     kind: Kind,
@@ -94,6 +97,17 @@ impl Known {
     pub fn forbidden(&mut self, forbidden: bool) {
         self.problems_changed |= self.forbidden != forbidden;
         self.forbidden = forbidden;
+    }
+
+    /// Why the door refuses an object as it stands.
+    pub fn fault(&self, id: &ObjectId) -> Option<String> {
+        let errors = self.problems.get(id)?.iter().filter(|problem| problem.severity == Severity::Error);
+        let text = |problem: &Problem| match problem.path.0.is_empty() {
+            true => problem.message.clone(),
+            false => format!("{}: {}", problem.path, problem.message),
+        };
+        let text: Vec<String> = errors.map(text).take(MOST_FAULTS).collect();
+        (!text.is_empty()).then(|| text.join("\n"))
     }
 
     /// Whether there is no object that is of use.
