@@ -4,7 +4,10 @@ pub mod pods;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use control::{cluster::whole, source::cluster::once::Refused};
+use control::{
+    cluster::{Revision, whole},
+    source::cluster::once::Refused,
+};
 use kube::{
     Client, Config,
     client::UpgradeConnectionError,
@@ -39,6 +42,9 @@ pub struct Flags {
         default_value = "istio-system"
     )]
     pub istio_namespace: String,
+    /// Revision of the control plane.
+    #[arg(short, long, value_name = "NAME", default_value_t = Revision::default())]
+    pub revision: Revision,
 }
 
 /// A cluster that can be asked. Cloning shares the connections.
@@ -52,6 +58,8 @@ pub struct Cluster {
     pub namespace: String,
     /// The control plane's namespace.
     pub istio_namespace: String,
+    /// Which of several control planes there.
+    pub revision: Revision,
 }
 
 impl Flags {
@@ -86,6 +94,7 @@ impl Flags {
             server: config.cluster_url.to_string(),
             namespace: self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
             istio_namespace: self.istio_namespace.clone(),
+            revision: self.revision.clone(),
             client: Client::try_from(config)?,
         })
     }
@@ -102,6 +111,16 @@ impl Flags {
 }
 
 impl Cluster {
+    /// The name of the control plane's Deployment, Service and service account.
+    pub fn control(&self) -> String {
+        self.revision.own("istiod")
+    }
+
+    /// What finds its pods.
+    pub fn selector_of_control(&self) -> String {
+        format!("app=istiod,istio.io/rev={}", self.revision)
+    }
+
     /// What an error of the API server means to somebody who wanted to do this; the namespace is none for the whole
     /// cluster.
     pub fn fault(&self, error: &kube::Error, verb: &str, resource: &str, namespace: Option<&str>) -> anyhow::Error {

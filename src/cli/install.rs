@@ -58,7 +58,7 @@ impl Install {
         if !self.skip_crds {
             step("Istio's kinds", || helm.upgrade(BASE, "base", &[]))?;
         }
-        step("control plane", || helm.upgrade(CONTROL, "control", &self.arguments()))?;
+        step("control plane", || helm.upgrade(&cluster.revision.own(CONTROL), "control", &self.arguments()))?;
         if self.readiness_timeout > 0 {
             let limit = Duration::from_secs(self.readiness_timeout);
             runtime.block_on(rollout::wait(&cluster, limit))?;
@@ -69,7 +69,7 @@ impl Install {
     fn arguments(&self) -> Vec<OsString> {
         let set = self.set.iter().flat_map(|value| ["--set".into(), value.into()]);
         let files = self.values.iter().flat_map(|file| ["--values".into(), file.into()]);
-        files.chain(set).collect()
+        files.chain(set).chain(["--set".into(), format!("revision={}", self.cluster.revision).into()]).collect()
     }
 }
 

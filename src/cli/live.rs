@@ -16,9 +16,6 @@ use kube::Api;
 use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, sync::Arc};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// The name of the control plane's Deployment.
-pub const CONTROL: &str = "istiod";
-
 /// Whether a cluster is asked, and which.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
@@ -68,7 +65,7 @@ impl Live {
     /// If the API server can't be asked.
     pub fn read(flags: &cluster::Flags) -> anyhow::Result<Self> {
         let (runtime, cluster) = flags.open()?;
-        let standing = runtime.block_on(once::read(&cluster.client, &cluster.namespace));
+        let standing = runtime.block_on(once::read(&cluster.client, &cluster.namespace, &cluster.revision));
         let standing = standing.map_err(|error| cluster.fault(&error, "list", "objects", None))?;
         let (settings, note) = runtime.block_on(settings(&cluster));
         let mut notes: Vec<String> = standing.refused.iter().map(refusal).collect();
@@ -82,6 +79,11 @@ impl Live {
     /// If a path can't be read at all, or the cluster can't be asked any more.
     pub fn world(&self, paths: &[PathBuf]) -> anyhow::Result<World> {
         World::of(Files::read(paths)?, Some(self), None)
+    }
+
+    /// Whether an object is another revision's business.
+    pub fn is_elsewhere(&self, object: &Object) -> bool {
+        matches!(object, Object::Gateway(gateway) if !self.cluster.revision.minds(&gateway.metadata))
     }
 
     /// What came of an object that something refers to. It is asked for once.
@@ -101,14 +103,14 @@ impl Live {
 
 /// What the control plane was started with; what it has by default, and why, if that can't be told.
 async fn settings(cluster: &Cluster) -> ((resolve::Settings, translate::Settings), Option<String>) {
-    let namespace = &cluster.istio_namespace;
+    let (namespace, control) = (&cluster.istio_namespace, cluster.control());
     let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
-    let why = match api.get_opt(CONTROL).await {
+    let why = match api.get_opt(&control).await {
         Ok(Some(deployment)) => match control::flags::settings(&arguments(deployment)) {
             Ok(settings) => return (settings, None),
-            Err(_) => format!("Deployment {namespace}/{CONTROL} is not Windlass'"),
+            Err(_) => format!("Deployment {namespace}/{control} is not Windlass'"),
         },
-        Ok(None) => format!("there is no Deployment {CONTROL} in namespace {namespace}"),
+        Ok(None) => format!("there is no Deployment {control} in namespace {namespace}"),
         Err(error) => cluster.fault(&error, "get", "deployments.apps", Some(namespace)).to_string(),
     };
     let arguments = [format!("--root-namespace={namespace}")];

@@ -155,7 +155,10 @@ impl World {
         };
         for (id, object) in update.changes.into_iter().filter_map(|(id, object)| Some((id, object?))) {
             let object = if live.is_some() { lay_over(objects.get(&id), object) } else { object };
-            objects.insert(id, object);
+            match live.is_some_and(|live| live.is_elsewhere(&object)) {
+                true => objects.remove(&id),
+                false => objects.insert(id, object),
+            };
         }
         let mut given = objects.clone();
         if let Some(class) = assume.and_then(assumed_class) {

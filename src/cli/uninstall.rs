@@ -44,13 +44,14 @@ impl Uninstall {
     pub fn main(self) -> anyhow::Result<()> {
         let helm = Helm::new(&self.helm, &self.cluster)?;
         let (runtime, cluster) = self.cluster.open()?;
+        let left = runtime.block_on(left::look(&cluster, self.purge))?;
+        let control = cluster.revision.own(CONTROL);
         let mut releases = Vec::new();
-        for release in [CONTROL, BASE] {
+        for release in [control.as_str(), BASE].into_iter().filter(|one| *one != BASE || left.revisions.is_empty()) {
             if helm.has(release)? {
                 releases.push(release);
             }
         }
-        let left = runtime.block_on(left::look(&cluster, self.purge))?;
         if releases.is_empty() && left.things.is_empty() {
             return output::print("there is nothing of Windlass in this cluster\n");
         }

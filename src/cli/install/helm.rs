@@ -12,7 +12,7 @@ use std::{
 
 /// The release of Istio's kinds.
 pub const BASE: &str = "windlass-base";
-/// The release of the control plane.
+/// The release of the control plane; each revision has one of its own.
 pub const CONTROL: &str = "windlass-control";
 
 /// Which helm.

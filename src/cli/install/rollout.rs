@@ -1,6 +1,6 @@
 //! Waiting for the control plane's pods, telling what keeps them.
 
-use crate::{cluster::Cluster, live::CONTROL, output};
+use crate::{cluster::Cluster, output};
 use anyhow::bail;
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -40,13 +40,13 @@ pub async fn wait(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
 async fn look(cluster: &Cluster) -> anyhow::Result<(bool, String)> {
     let namespace = &cluster.istio_namespace;
     let deployments: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
-    let deployment = deployments.get(CONTROL).await;
+    let deployment = deployments.get(&cluster.control()).await;
     let deployment = deployment.map_err(|error| cluster.fault(&error, "get", "deployments.apps", Some(namespace)))?;
     let (wanted, ready) = replicas(&deployment);
     let mut text = format!("{ready} of {wanted} replicas are ready");
     if ready < wanted {
         let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
-        let pods = pods.list(&ListParams::default().labels("app=istiod")).await;
+        let pods = pods.list(&ListParams::default().labels(&cluster.selector_of_control())).await;
         let pods = pods.map_err(|error| cluster.fault(&error, "list", "pods", Some(namespace)))?;
         // One says enough: what keeps several is nearly always the same.
         let kept = pods.iter().find_map(|pod| Some(format!("{}: {}", pod.name_any(), keeps(pod.status.as_ref()?)?)));

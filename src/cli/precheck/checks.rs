@@ -3,6 +3,7 @@
 use super::{Check, Level};
 use crate::{cluster::Cluster, install::helm};
 use api::Kind;
+use control::cluster::Revision;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
     api::{
@@ -163,12 +164,17 @@ async fn others(cluster: &Cluster) -> anyhow::Result<Vec<Check>> {
         let is_here = deployment.namespace().as_deref() == Some(&*cluster.istio_namespace);
         let is_ours = deployment.labels().get("app.kubernetes.io/part-of").is_some_and(|part| part == "windlass");
         checks.push(match (is_here, is_ours) {
-            (true, true) if deployment.name_any() != crate::live::CONTROL => {
+            (true, true) if deployment.name_any() != cluster.control() => {
                 Check::new(Level::Ok, "another revision", format!("Deployment {place} minds the Gateways that name it"))
             }
             (true, true) => {
                 let version = deployment.labels().get("app.kubernetes.io/version").cloned().unwrap_or_default();
                 Check::new(Level::Ok, "installed already", format!("Deployment {place}, version {version}"))
+            }
+            (true, false) if deployment.name_any() != cluster.control() => {
+                let message =
+                    format!("Deployment {place} is Istio's: leave the class istio to it (gatewayClasses.istio)");
+                Check::new(Level::Warning, "another control plane", message)
             }
             (true, false) => {
                 let message =
@@ -196,9 +202,12 @@ async fn others(cluster: &Cluster) -> anyhow::Result<Vec<Check>> {
 async fn names(cluster: &Cluster) -> anyhow::Result<Vec<Check>> {
     let mut checks = Vec::new();
     let mut take = |check: Option<Check>| checks.extend(check);
-    take(standing::<Service>(cluster, "Service", "services", "istiod").await?);
-    take(standing::<ServiceAccount>(cluster, "ServiceAccount", "serviceaccounts", "istiod").await?);
-    take(standing::<ConfigMap>(cluster, "ConfigMap", "configmaps", "istio").await?);
+    take(standing::<Service>(cluster, "Service", "services", &cluster.control()).await?);
+    take(standing::<ServiceAccount>(cluster, "ServiceAccount", "serviceaccounts", &cluster.control()).await?);
+    // All revisions read the default one's.
+    if cluster.revision == Revision::default() {
+        take(standing::<ConfigMap>(cluster, "ConfigMap", "configmaps", "istio").await?);
+    }
     Ok(checks)
 }
 

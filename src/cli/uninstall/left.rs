@@ -59,7 +59,9 @@ const ALWAYS: [Sought; 4] = [
         is_field: false,
         is_of_namespace: true,
         // The leader's, and each replica's word.
-        is_ours: |lease| lease.name_any() == "windlass-leader" || lease.name_any().starts_with("windlass-replica-"),
+        is_ours: |lease| {
+            lease.name_any().starts_with("windlass-leader") || lease.name_any().starts_with("windlass-replica-")
+        },
     },
     // Classes of ours that came with Gateway API after the chart.
     Sought {
@@ -112,7 +114,7 @@ async fn revisions(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
     let found = api.list_metadata(&ListParams::default().labels(OURS)).await;
     let found = found.map_err(|error| cluster.fault(&error, "list", "deployments.apps", Some(namespace)))?;
-    Ok(found.iter().map(ResourceExt::name_any).filter(|name| name != crate::live::CONTROL).collect())
+    Ok(found.iter().map(ResourceExt::name_any).filter(|name| *name != cluster.control()).collect())
 }
 
 /// What finds control planes.
@@ -125,7 +127,7 @@ const OURS: &str = "app.kubernetes.io/name=windlass-control";
 pub async fn replicas(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let namespace = &cluster.istio_namespace;
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
-    let pods = api.list(&ListParams::default().labels(&format!("{OURS},istio.io/rev=default"))).await;
+    let pods = api.list(&ListParams::default().labels(&format!("{OURS},istio.io/rev={}", cluster.revision))).await;
     let pods = pods.map_err(|error| cluster.fault(&error, "list", "pods", Some(namespace)))?;
     Ok(pods.iter().map(ResourceExt::name_any).collect())
 }

@@ -76,6 +76,15 @@ async fn one_command_installs_and_one_takes_it_all_away() -> Result<()> {
     let said = with_helm(&server, &[&install[..], &["--set", "replicaCount=none"]].concat())?;
     ensure!(said.code == Some(1) && said.err.contains("replicaCount"), "{}{}", said.out, said.err);
 
+    // Another revision beside it, which is taken away with nothing that both need.
+    wanted(&with_helm(&server, &[&install[..], &["--revision", "canary"]].concat())?, 0, &["ok: another revision"])?;
+    let canary = server.get("deployment", "istio-system", "istiod-canary")?;
+    ensure!(canary["spec"]["template"]["metadata"]["labels"]["istio.io/rev"] == "canary", "{canary}");
+    let stays = ["windlass-control-canary", "this stays: other revisions, and what they share: istiod"];
+    let said = with_helm(&server, &["uninstall", "-y", "--revision", "canary"])?;
+    wanted(&said, 0, &stays)?;
+    ensure!(!said.out.contains("windlass-base"), "{}", said.out);
+
     made_by_the_control_plane(&place, &server).await?;
     server.apply(THEIRS)?;
     let said = with_helm(&server, &["uninstall"])?;

@@ -2,7 +2,7 @@
 //! same door. What may not be read is said, and the rest is there.
 
 use super::{PAGE, is_by_name, kinds::discover, known};
-use crate::source::Answer;
+use crate::{cluster::Revision, source::Answer};
 use api::{Kind, Object, ObjectId, Problem};
 use futures::{StreamExt, stream};
 use kube::{
@@ -40,11 +40,11 @@ pub struct Refused {
     pub message: String,
 }
 
-/// Reads everything. What may not be read in the whole cluster is read in one namespace.
+/// Reads everything that a revision minds. What may not be read in the whole cluster is read in one namespace.
 ///
 /// # Errors
 /// If the API server can't be asked.
-pub async fn read(client: &Client, namespace: &str) -> kube::Result<Standing> {
+pub async fn read(client: &Client, namespace: &str, revision: &Revision) -> kube::Result<Standing> {
     let found = discover(client).await?;
     let absent = |kind: &Kind| !is_by_name(*kind) && !found.contains_key(kind);
     let absent = Kind::ALL.iter().copied().filter(absent).collect();
@@ -55,7 +55,8 @@ pub async fn read(client: &Client, namespace: &str) -> kube::Result<Standing> {
     while let Some((kind, list)) = lists.next().await {
         let (objects, refused) = list?;
         standing.refused.extend(refused);
-        for object in objects {
+        let is_elsewhere = |one: &DynamicObject| kind == Kind::Gateway && !revision.minds(&one.metadata);
+        for object in objects.into_iter().filter(|one| !is_elsewhere(one)) {
             let id = known::id(kind, &object.metadata);
             let (object, problems) = known::read(kind, &id, object);
             standing.objects.extend(object.map(|object| (id, object)));
