@@ -1,7 +1,7 @@
 //! Load that wrk and h2load don't make, as programs of their own (`windlass-bench generate ..`), so that they can be
 //! pinned apart from what they measure: requests at a fixed rate, and new TLS connections.
 
-use crate::table::percentile;
+use crate::{streams, table::percentile};
 use anyhow::{Context, Result, ensure};
 use std::{
     net::SocketAddr,
@@ -38,7 +38,8 @@ pub fn handshakes(to: SocketAddr, seconds: u32) -> Result<f64> {
     generate(&["handshakes".into(), to.to_string()], seconds)?.first().copied().context("no count")
 }
 
-fn generate(arguments: &[String], seconds: u32) -> Result<Vec<f64>> {
+/// What `windlass-bench generate` prints with these arguments, on the core that is not the proxy's.
+pub fn generate(arguments: &[String], seconds: u32) -> Result<Vec<f64>> {
     let program = std::env::current_exe()?;
     let output = Command::new("taskset")
         .args(["-c", "1"])
@@ -67,7 +68,8 @@ pub fn main(arguments: &[String]) -> Result<()> {
             println!("{rate} {} {}", percentile(&times, 50.0), percentile(&times, 99.0));
         }
         ["handshakes", to, seconds] => println!("{}", shake(to.parse()?, seconds.parse()?)?),
-        _ => anyhow::bail!("generate pace|handshakes"),
+        [what, to, seconds] => streams::generate(what, to.parse()?, Duration::from_secs(seconds.parse()?))?,
+        _ => anyhow::bail!("generate pace|handshakes|exchanges|bulk|greetings|datagrams"),
     }
     Ok(())
 }

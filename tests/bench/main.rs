@@ -5,9 +5,11 @@ mod ca;
 mod cluster;
 mod control;
 mod generator;
+mod nginx;
 mod proxy;
 mod routes;
 mod simulator;
+mod streams;
 mod table;
 
 use anyhow::{Result, bail};
@@ -16,9 +18,15 @@ use table::Table;
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == "generate") {
-        // It blocks, and has runtimes of its own.
-        return std::thread::spawn(move || generator::main(&arguments[1..])).join().expect("the generator");
+    // They block, and have runtimes of their own.
+    match arguments.first().map(String::as_str) {
+        Some("generate") => {
+            return std::thread::spawn(move || generator::main(&arguments[1..])).join().expect("the generator");
+        }
+        Some("serve") => {
+            return std::thread::spawn(move || streams::serve(&arguments[1..])).join().expect("the backend");
+        }
+        _ => {}
     }
     let smoke = arguments.iter().any(|argument| argument == "--smoke");
     let mut names: Vec<_> = arguments.iter().map(String::as_str).filter(|name| *name != "--smoke").collect();

@@ -1,13 +1,13 @@
 //! The data plane against stock Envoy and nginx: one backend, one generator, one core for the proxy, sides in turn.
 
 use crate::{
-    generator, routes,
+    generator, nginx, routes, streams,
     table::{Row, Table, Wanted, median, percentile},
 };
 use anyhow::{Context, Result, ensure};
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -16,7 +16,7 @@ use tests::{
     http::Call,
     objects,
     place::Place,
-    process::{Process, Usage, eventually},
+    process::{Usage, eventually},
     tls,
 };
 
@@ -89,7 +89,7 @@ impl<'s> Meter<'s> {
 /// All rows.
 pub async fn run(table: &mut Table, size: &Size) -> Result<()> {
     let place = Place::take()?;
-    let backend = nginx(&place, "backend", BACKEND)?;
+    let backend = nginx::start(&place, "backend", &nginx::http(BACKEND))?;
     let address: SocketAddr = (place.address(9), 9_000).into();
     let certificate = tls::certificate(&["a.example".into()])?;
     let yaml = format!(
@@ -102,7 +102,7 @@ pub async fn run(table: &mut Table, size: &Size) -> Result<()> {
     let trio = Trio::start(&place, &yaml).await?;
     std::fs::write(place.directory().join("cert.pem"), &certificate.chain)?;
     std::fs::write(place.directory().join("key.pem"), &certificate.key)?;
-    let peer = nginx(&place, "peer", PEER)?;
+    let peer = nginx::start(&place, "peer", &nginx::http(PEER))?;
     let mut sides = vec![Side {
         name: "nginx",
         id: peer.id(),
@@ -125,9 +125,9 @@ pub async fn run(table: &mut Table, size: &Size) -> Result<()> {
     })
     .await?;
     for side in &sides {
-        pin(side.id, 0)?;
+        nginx::pin(side.id, 0)?;
     }
-    pin(backend.id(), 1)?;
+    nginx::pin(backend.id(), 1)?;
     for (http2, secure) in [(false, false), (false, true), (true, false), (true, true)] {
         for &connections in &size.connections {
             compare(table, size, &sides, (backend.id(), place.directory()), http2, secure, connections)?;
@@ -135,6 +135,7 @@ pub async fn run(table: &mut Table, size: &Size) -> Result<()> {
     }
     handshakes(table, size, &sides)?;
     drop(trio);
+    streams::run(table, size).await?;
     for &routes in &size.routes {
         routes::run(table, routes, (routes == 5_000).then_some(40.0)).await?;
     }
@@ -322,46 +323,11 @@ fn h2load(side: &Side, backend: u32, secure: bool, connections: usize, seconds: 
     Ok(Run { p99: percentile(&times, 99.0), ..ended })
 }
 
-fn pin(id: u32, core: u32) -> Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if cores > 1 {
-        let status =
-            Command::new("taskset").args(["-acp", &core.to_string(), &id.to_string()]).stdout(Stdio::null()).status();
-        ensure!(status.context("taskset")?.success(), "pin {id} to core {core}");
-    }
-    Ok(())
-}
-
-fn nginx(place: &Place, name: &str, servers: &str) -> Result<Process> {
-    let directory = place.make(name)?;
-    let text = format!(
-        "daemon off; master_process off; error_log stderr crit; pid {0}/pid;\nevents {{ worker_connections 4096; }}\n\
-         http {{\n access_log off; keepalive_requests 1000000000; keepalive_timeout 1h; client_body_temp_path {0}/b;\n\
-         proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;\n{1}}}\n",
-        directory.display(),
-        servers
-            .replace("$DIR", &place.directory().display().to_string())
-            .replace("$BACKEND", &format!("{}:9000", place.address(9)))
-            .replace("$ADDRESS", &place.address(4).to_string())
-    );
-    let file = directory.join("nginx.conf");
-    std::fs::write(&file, text)?;
-    let arguments = ["-c".into(), file.display().to_string(), "-p".into(), directory.display().to_string()];
-    Process::start(name, &find("nginx")?, &arguments, &place.make("logs")?)
-}
-
-/// A program on the path, or where Debian keeps servers.
-fn find(name: &str) -> Result<PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
-    let found = path.split(':').map(|directory| Path::new(directory).join(name)).find(|file| file.exists());
-    found.with_context(|| format!("{name} is not installed"))
-}
-
 /// 1 KiB from memory.
-const BACKEND: &str = "server { listen $BACKEND reuseport backlog=4096; location / { return 200 \"\
+const BACKEND: &str = "server { listen $BACKEND:9000 reuseport backlog=4096; location / { return 200 \"\
 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"; } }\n";
 
-const PEER: &str = "upstream web { server $BACKEND; keepalive 256; keepalive_requests 1000000000; }
+const PEER: &str = "upstream web { server $BACKEND:9000; keepalive 256; keepalive_requests 1000000000; }
  server {
   listen $ADDRESS:10080; listen $ADDRESS:10081 http2; listen $ADDRESS:10443 ssl http2;
   ssl_certificate $DIR/cert.pem; ssl_certificate_key $DIR/key.pem;
