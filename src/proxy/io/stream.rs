@@ -158,6 +158,11 @@ impl Io {
         let _ = socket.shutdown(Shutdown::Both);
     }
 
+    /// Whether there is no TLS on it.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(&*self.0.borrow(), Inner::Plain(_))
+    }
+
     /// The protocol that TLS negotiated.
     pub(crate) fn is_alpn(&self, protocol: &[u8]) -> bool {
         match &*self.0.borrow() {

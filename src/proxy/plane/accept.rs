@@ -54,9 +54,8 @@ pub(super) async fn accept(worker: Rc<Worker>, name: Name, socket: TcpListener) 
 }
 
 async fn connection(worker: Rc<Worker>, name: Name, stream: TcpStream, peer: SocketAddr) {
-    // Both fail only on a socket that is gone already.
+    // It fails only on a socket that is gone already.
     let Ok(local) = stream.local_addr() else { return };
-    let _ = stream.set_nodelay(true);
     let identified = {
         let config = worker.config();
         let Some(listener) = config.listeners.get(&name) else { return };

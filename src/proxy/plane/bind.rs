@@ -79,6 +79,8 @@ fn open_datagrams(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
 fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // Connections have it from their listener.
+    socket.set_tcp_nodelay(true)?;
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -105,7 +105,7 @@ async fn open(worker: &Worker, config: &Config, (proxy, conn): (&TcpProxy, &Conn
     };
     let whom = Ends { from: conn.remote, to: conn.local };
     let line = connect(worker, &group, (proxy.connect_attempts, whom), trace).await?;
-    trace.upstream_local = line.connection.io.local();
+    trace.upstream_local = line.connection.local;
     Some(line)
 }
 
