@@ -42,6 +42,8 @@ pub async fn run(table: &mut Table, size: &Size) -> Result<()> {
 async fn edits(table: &mut Table, size: &Size, routes: usize, smallest: Option<&PerEdit>) -> Result<PerEdit> {
     let place = Place::take()?;
     let control = begin(&place, routes).await?;
+    settle(&control).await;
+    let alone = control.process.usage().resident;
     let complete = Complete { clusters: routes, hosts: routes };
     let (mut clients, _) = Clients::connect(control.plaintext(), size.clients, complete).await?;
     settle(&control).await;
@@ -59,28 +61,16 @@ async fn edits(table: &mut Table, size: &Size, routes: usize, smallest: Option<&
         }
         let after = control.process.usage();
         let cost = PerEdit((after.cpu - before.cpu) / size.edits as f64);
-        let clients = size.clients;
-        table.add(Row::new(
-            &format!("route edited -> all {clients} clients, p50"),
-            &named,
-            "ms",
-            median(&last),
-            ("-", 0.0),
-            Wanted::Known,
-        ));
+        let what = format!("route edited -> all {} clients", size.clients);
+        table.add(Row::new(&format!("{what}, p50"), &named, "ms", median(&last), ("-", 0.0), Wanted::Known));
         let p99 = percentile(&last, 99.0);
-        table.add(Row::new(
-            &format!("route edited -> all {clients} clients, p99"),
-            &named,
-            "ms",
-            p99,
-            ("target", 50.0),
-            Wanted::Most(1.0),
-        ));
+        table.add(Row::new(&format!("{what}, p99"), &named, "ms", p99, ("target", 50.0), Wanted::Most(1.0)));
         let peer =
             smallest.map_or(("-", 0.0, Wanted::Known), |small| ("smallest", small.0 * 1000.0, Wanted::Most(2.0)));
         table.add(Row::new("CPU an edit", &named, "ms", cost.0 * 1000.0, (peer.0, peer.1), peer.2));
         table.add(Row::new("resident", &named, "MiB", after.resident, ("target", 250.0), Wanted::Most(1.0)));
+        let before = ("no client", alone);
+        table.add(Row::new("resident", &named, "MiB", after.resident, before, Wanted::Known));
         cost
     };
     let before = control.process.usage();

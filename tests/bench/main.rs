@@ -1,4 +1,4 @@
-//! The figures: `windlass-bench [control|proxy|ca|cluster].. [--smoke]`; without a name those that need no cluster. Ratios, never limits that
+//! The figures: `windlass-bench [control|large|proxy|streams|ca|cluster].. [--smoke]`; without a name those that need no cluster. Ratios, never limits that
 //! fail: a row that falls short says so, and only what cannot be measured is an error.
 
 mod ca;
@@ -39,9 +39,14 @@ async fn main() -> Result<()> {
         match name {
             "control" => control::run(&mut table, &control_size(smoke)).await?,
             "proxy" => proxy::run(&mut table, &proxy_size(smoke)).await?,
+            // Parts of the two above.
+            "large" => {
+                control::run(&mut table, &control::Size { storms: vec![], ..largest(control_size(smoke)) }).await?
+            }
+            "streams" => streams::run(&mut table, &proxy_size(smoke)).await?,
             "ca" => ca::run(&mut table, if smoke { 200 } else { 20_000 }).await?,
             "cluster" => cluster::run(&mut table, &cluster_size(smoke)).await?,
-            other => bail!("no bench is called {other}: control, proxy, ca or cluster"),
+            other => bail!("no bench is called {other}: control, proxy, ca, cluster, large or streams"),
         }
         rows += table.keep(&format!("{name}{}", if smoke { "-smoke" } else { "" }))?;
     }
@@ -55,6 +60,11 @@ fn control_size(smoke: bool) -> control::Size {
     } else {
         control::Size { routes: vec![100, 1_000, 10_000], clients: 100, edits: 200, storms: vec![100, 500] }
     }
+}
+
+/// Only the largest number of routes.
+fn largest(size: control::Size) -> control::Size {
+    control::Size { routes: size.routes.iter().copied().max().into_iter().collect(), ..size }
 }
 
 fn cluster_size(smoke: bool) -> cluster::Size {
