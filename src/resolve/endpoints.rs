@@ -58,11 +58,11 @@ fn slice_of(key: &ObjectKey, slice: &api::EndpointSlice) -> Option<(ObjectKey, S
         let name = port.name.as_deref().unwrap_or_default().into();
         Some((name, number, Transport::parse(port.protocol.as_deref())))
     };
-    let ports = slice.ports.iter().flatten().filter_map(port).collect();
-    Some((
-        ObjectKey::new(key.namespace.clone(), &**service),
-        Slice { addresses: slice.endpoints.iter().flatten().flat_map(addresses).collect(), ports },
-    ))
+    let mut ports: Vec<_> = slice.ports.iter().flatten().filter_map(port).collect();
+    let mut addresses: Vec<_> = slice.endpoints.iter().flatten().flat_map(addresses).collect();
+    ports.shrink_to_fit();
+    addresses.shrink_to_fit();
+    Some((ObjectKey::new(key.namespace.clone(), &**service), Slice { addresses, ports }))
 }
 
 fn endpoints_of(port: &Port, slices: &Rows<Slice>) -> Endpoints {
@@ -88,6 +88,7 @@ fn endpoints_of(port: &Port, slices: &Rows<Slice>) -> Endpoints {
     // Of two slices that name one address, while a pod moves between them, the better news counts.
     endpoints.sort_unstable_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.cmp(b)));
     endpoints.dedup_by(|later, first| place(later) == place(first));
+    endpoints.shrink_to_fit();
     Endpoints(endpoints)
 }
 

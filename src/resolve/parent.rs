@@ -28,10 +28,11 @@ pub(crate) struct Parents {
 pub(crate) struct Attachment {
     /// In the order of the spec.
     pub(crate) parents: Vec<Parent>,
-    /// The virtual hosts that get the route's rules.
-    pub(crate) hosts: BTreeSet<VirtualHostKey>,
-    /// The streams that go where the route says, unless an older route has them.
-    pub(crate) streams: BTreeSet<StreamKey>,
+    /// The virtual hosts that get the route's rules; sorted, each once. No set: one with a single element has room for
+    /// eleven, and there is one for every route.
+    pub(crate) hosts: Vec<VirtualHostKey>,
+    /// The streams that go where the route says, unless an older route has them; sorted, each once.
+    pub(crate) streams: Vec<StreamKey>,
 }
 
 /// What came of one reference.
@@ -82,7 +83,8 @@ fn attach(
     rejected: Option<&Fault>,
     (surfaces, labels, rivals): (Table<ParentKey, Surface>, Labels, Rivals),
 ) -> Option<Attachment> {
-    let mut attachment = Attachment { parents: Vec::new(), hosts: BTreeSet::new(), streams: BTreeSet::new() };
+    let (mut virtual_hosts, mut streams) = (BTreeSet::new(), BTreeSet::new());
+    let mut parents = Vec::with_capacity(head.parents.len());
     for reference in &head.parents {
         // A Gateway that doesn't exist or is another controller's: no business of ours.
         let Some((parent, surface)) = parent(view, route, reference, surfaces) else { continue };
@@ -95,17 +97,18 @@ fn attach(
         for listener in listeners {
             let hosts = head.hostnames.iter().filter_map(|hostname| listener.hostname.intersect(hostname));
             if route.kind.is_http() {
-                attachment.hosts.extend(hosts.filter_map(|host| listener.virtual_host(host)));
+                virtual_hosts.extend(hosts.filter_map(|host| listener.virtual_host(host)));
             } else {
-                attachment.streams.extend(hosts.filter_map(|host| listener.stream(host)));
+                streams.extend(hosts.filter_map(|host| listener.stream(host)));
             }
         }
         let listeners = listeners.iter().map(|listener| listener.key.clone()).collect();
         let fault = taken.err().or_else(|| rejected.cloned());
         let (target, controller) = (parent.object().clone(), surface.controller.clone());
-        attachment.parents.push(Parent { reference: reference.clone(), target, controller, fault, listeners });
+        parents.push(Parent { reference: reference.clone(), target, controller, fault, listeners });
     }
-    (!attachment.parents.is_empty()).then_some(attachment)
+    let (hosts, streams) = (virtual_hosts.into_iter().collect(), streams.into_iter().collect());
+    (!parents.is_empty()).then_some(Attachment { parents, hosts, streams })
 }
 
 /// What a reference names, if it is one of ours.

@@ -123,8 +123,9 @@ fn shape(key: &ObjectKey, service: &api::Service, settings: &Settings) -> Servic
     let is_external = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
     let external = spec.filter(|_| is_external).and_then(|spec| spec.external_name.as_deref());
     let announced = Ports::of(&service.metadata, SEND);
-    let mut ports: Vec<Port> = Vec::new();
-    for port in spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default() {
+    let written = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let mut ports: Vec<Port> = Vec::with_capacity(written.len());
+    for port in written {
         let Ok(number) = u16::try_from(port.port) else { continue };
         let transport = Transport::parse(port.protocol.as_deref());
         let proxy_protocol =

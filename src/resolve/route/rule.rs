@@ -103,7 +103,7 @@ fn parse(
     written: impl Iterator<Item = Result<Match, Mistake>>,
     order: &impl Fn(u32, u32) -> RouteOrder,
 ) -> Rule {
-    let (mut matches, mut mistake) = (Vec::new(), None);
+    let (mut matches, mut mistake) = (Vec::with_capacity(written.size_hint().0), None);
     for (match_index, parsed) in (0..).zip(written) {
         match parsed {
             Ok(parsed) => matches.push((order(index, match_index), parsed)),
