@@ -7,6 +7,7 @@
 
 mod authorization_policy;
 mod backend_tls_policy;
+mod backend_traffic_policy;
 #[cfg(test)]
 mod definition;
 mod duration;
@@ -35,6 +36,9 @@ pub use authorization_policy::{
 pub use backend_tls_policy::{
     BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsPolicyValidation, SectionTargetReference, SubjectAltName,
     SubjectAltNameType,
+};
+pub use backend_traffic_policy::{
+    BackendTrafficPolicySpec, LocalTargetReference, RequestRate, RetryBudget, RetryConstraint, XBackendTrafficPolicy,
 };
 pub use duration::{Duration, DurationError};
 pub use external_auth::{ExternalAuthProtocol, ForwardBody, GrpcAuthConfig, HttpAuthConfig, HttpExternalAuthFilter};

@@ -3,7 +3,7 @@
 use crate::{
     AuthorizationPolicy, BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute,
     ListenerSet, Namespace, ObjectMeta, ReferenceGrant, RequestAuthentication, Secret, Service, TcpRoute, TlsRoute,
-    UdpRoute,
+    UdpRoute, XBackendTrafficPolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -129,6 +129,8 @@ kinds! {
     ConfigMap = "ConfigMap", "", ["v1"], true;
     /// A BackendTLSPolicy.
     BackendTlsPolicy = "BackendTLSPolicy", "gateway.networking.k8s.io", ["v1", "v1alpha3"], true;
+    /// An XBackendTrafficPolicy.
+    XBackendTrafficPolicy = "XBackendTrafficPolicy", "gateway.networking.x-k8s.io", ["v1alpha1"], true;
     /// An AuthorizationPolicy.
     AuthorizationPolicy = "AuthorizationPolicy", "security.istio.io", ["v1", "v1beta1"], true;
     /// A RequestAuthentication.

@@ -5,6 +5,7 @@
 //! Service) is a verdict of `resolve`, not an error here.
 
 mod backend_tls_policy;
+mod backend_traffic_policy;
 mod core;
 mod gateway;
 mod grpc_route;
@@ -51,6 +52,7 @@ pub fn check(object: &Object) -> Vec<Violation> {
         Object::Secret(secret) => core::secret(&mut check, secret),
         Object::ConfigMap(map) => core::config_map(&mut check, map),
         Object::BackendTlsPolicy(policy) => backend_tls_policy::policy(&mut check, &policy.spec),
+        Object::XBackendTrafficPolicy(policy) => backend_traffic_policy::policy(&mut check, &policy.spec),
         Object::AuthorizationPolicy(policy) => policy::policy(&mut check, &policy.spec),
         Object::RequestAuthentication(object) => policy::authentication(&mut check, &object.spec),
     }

@@ -1,7 +1,7 @@
 //! Clusters: what a route forwards to, and the endpoints behind it.
 
 use crate::TrustKey;
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// What a backend speaks, from the Service port's `appProtocol` (GEP-1911).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,17 @@ pub enum BackendTls {
     Broken,
 }
 
+/// How many retries may be under way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RetryBudget {
+    /// Of a hundred requests; 0 to 100.
+    pub percent: u8,
+    /// The requests that count: those of the last seconds.
+    pub interval: Duration,
+    /// So many may always be.
+    pub least: u32,
+}
+
 /// One backend, such as a port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cluster {
@@ -68,6 +79,8 @@ pub struct Cluster {
     pub tls: Option<BackendTls>,
     /// Whether a connection starts with a PROXY header that says whom it is for.
     pub proxy_protocol: bool,
+    /// How many requests may be retries; none is without limit.
+    pub retry_budget: Option<RetryBudget>,
 }
 
 /// Whether an endpoint may get requests.

@@ -23,7 +23,9 @@ mod trust;
 pub use authentication::{Authentication, JwtRule};
 pub use authorizer::{Authorizer, AuthorizerBody, AuthorizerHttp, AuthorizerProtocol};
 pub use certificate::{CertificateKey, KeyPair};
-pub use cluster::{AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, SubjectName};
+pub use cluster::{
+    AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, RetryBudget, SubjectName,
+};
 pub use host::Hostname;
 pub use identity::{Identity, IdentityError, TrustDomain};
 pub use infrastructure::{DataPlane, Exposure, Infrastructure, Overlay, ServedPort};

@@ -265,6 +265,8 @@ pub struct Backend {
     pub cluster: Option<Arc<str>>,
     /// Above zero.
     pub weight: u32,
+    /// The session of requests to this backend, where the route has none for all of them.
+    pub session: Option<Arc<Session>>,
     /// The new Host, for this backend only.
     pub host: Option<Arc<str>>,
     /// Edits for this backend only.

@@ -109,7 +109,7 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// A route's parents, in the order of the spec.
     pub parents: Vec<ParentStatus>,
-    /// The Gateways that a BackendTLSPolicy concerns, by name.
+    /// The Gateways that a policy for Services concerns, by name.
     pub ancestors: Vec<ParentStatus>,
     /// What a GatewayClass does of Gateway API.
     pub supported_features: &'static [&'static str],

@@ -6,15 +6,16 @@
 use crate::{
     Inputs,
     authority::Authorities,
-    gateway::Workload,
-    service::{ServiceShape, Services},
-    status::Fault,
+    service_policy::{Claim, Reach, Target, Targets, winner},
+    status::{Fault, unless},
     wanted::Wanted,
 };
-use api::{BackendTlsPolicySpec, GATEWAY_GROUP, SubjectAltNameType};
+use api::{BackendTlsPolicySpec, SubjectAltNameType};
 use engine::{Engine, Table, View};
-use model::{BackendTls, ObjectKey, ObjectRef, Originate, ParentStatus, Status, SubjectName, Trust, TrustKey};
-use std::{collections::BTreeSet, sync::Arc};
+use model::{BackendTls, ObjectKey, ObjectRef, Originate, Status, SubjectName, Trust, TrustKey};
+use std::sync::Arc;
+
+const KIND: &str = "BackendTLSPolicy";
 
 /// The tables of policies for TLS to backends.
 #[derive(Clone, Copy)]
@@ -28,21 +29,10 @@ pub(crate) struct BackendTlsPolicies {
     pub(crate) wanted: Wanted,
 }
 
-/// A Service and the name of one of its ports; none is all of it.
-type Target = (ObjectKey, Option<Arc<str>>);
-
-/// When a policy was created, and which: the least has the target.
-type Claim = (i64, ObjectKey);
-
-/// The most ancestors that a status may name.
-const MOST_ANCESTORS: usize = 16;
-
 /// A policy by itself.
 #[derive(Clone, Debug, PartialEq)]
 struct ReadPolicy {
-    claim: Claim,
-    /// With the field that names it.
-    targets: Vec<(String, Target)>,
+    targets: Targets,
     originate: Originate,
     authorities: Vec<Result<ObjectKey, Fault>>,
     /// What is wrong with it whatever it refers to.
@@ -66,11 +56,7 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, authorities: &Author
         rows.iter().map(|policy| (key.clone(), judge(view, policy, verdicts))).collect()
     });
     let claims = engine.derive("backend TLS claims", &read, |_, _, rows| {
-        let claims = |policy: &Arc<ReadPolicy>| {
-            let policy = policy.clone();
-            (0..policy.targets.len()).map(move |index| (policy.targets[index].1.clone(), policy.claim.clone()))
-        };
-        rows.iter().flat_map(claims).collect()
+        rows.iter().flat_map(|policy| policy.targets.claims()).collect()
     });
     let usable = authorities.usable;
     let trust = engine.derive("backend authorities", &read, move |view, key, rows| {
@@ -88,22 +74,20 @@ impl BackendTlsPolicies {
     pub(crate) fn of_port(&self, view: &View, service: &ObjectKey, port: &Arc<str>) -> Option<BackendTls> {
         let own = Some(port)
             .filter(|name| !name.is_empty())
-            .and_then(|name| self.winner(view, &(service.clone(), Some(name.clone()))));
-        let policy = own.or_else(|| self.winner(view, &(service.clone(), None)))?;
+            .and_then(|name| winner(view, self.claims, &(service.clone(), Some(name.clone()))));
+        let policy = own.or_else(|| winner(view, self.claims, &(service.clone(), None)))?;
         Some(view.get(&self.judged, &policy).map_or(BackendTls::Broken, |judged| judged.tls.clone()))
-    }
-
-    fn winner(&self, view: &View, target: &Target) -> Option<ObjectKey> {
-        view.rows(&self.claims, target).iter().min().map(|claim| claim.1.clone())
     }
 }
 
 fn read(key: &ObjectKey, policy: &api::BackendTlsPolicy) -> ReadPolicy {
     let spec = &policy.spec;
-    let created = policy.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
+    let references = spec.target_refs.iter();
+    let references =
+        references.map(|target| (&*target.group, &*target.kind, &*target.name, target.section_name.as_deref()));
     let validation = &spec.validation;
-    let references = validation.ca_certificate_refs.iter().enumerate();
-    let authorities = references.map(|(index, reference)| match (&*reference.group, &*reference.kind) {
+    let authorities = validation.ca_certificate_refs.iter().enumerate();
+    let authorities = authorities.map(|(index, reference)| match (&*reference.group, &*reference.kind) {
         ("", "ConfigMap") => Ok(ObjectKey::new(key.namespace.clone(), &*reference.name)),
         (group, kind) => {
             let field = format!("spec.validation.caCertificateRefs[{index}]");
@@ -120,8 +104,7 @@ fn read(key: &ObjectKey, policy: &api::BackendTlsPolicy) -> ReadPolicy {
         names => names.iter().filter_map(subject_name).collect(),
     };
     ReadPolicy {
-        claim: (created, key.clone()),
-        targets: targets(key, spec),
+        targets: Targets::new(key, &policy.metadata, references),
         originate: Originate { server_name, names, trust },
         authorities: authorities.collect(),
         fault: fault(spec),
@@ -133,19 +116,6 @@ fn subject_name(name: &api::SubjectAltName) -> Option<SubjectName> {
         SubjectAltNameType::Hostname => name.hostname.as_deref().map(|name| SubjectName::Dns(name.into())),
         SubjectAltNameType::Uri => name.uri.as_deref().map(|uri| SubjectName::Uri(uri.into())),
     }
-}
-
-/// The Services that it names; other kinds have no Gateway that could say so.
-fn targets(key: &ObjectKey, spec: &BackendTlsPolicySpec) -> Vec<(String, Target)> {
-    let targets = spec.target_refs.iter().enumerate();
-    let services = targets.filter(|(_, target)| (&*target.group, &*target.kind) == ("", "Service"));
-    services
-        .map(|(index, target)| {
-            let section = target.section_name.as_deref().map(Arc::from);
-            let service = ObjectKey::new(key.namespace.clone(), &*target.name);
-            (format!("spec.targetRefs[{index}]"), (service, section))
-        })
-        .collect()
 }
 
 fn fault(spec: &BackendTlsPolicySpec) -> Option<Fault> {
@@ -206,72 +176,19 @@ pub(crate) fn statuses(
     engine: &mut Engine,
     inputs: &Inputs,
     policies: &BackendTlsPolicies,
-    services: &Services,
-    gateway_clusters: Table<(ObjectKey, Arc<str>), ()>,
-    workloads: Table<ObjectKey, Workload>,
+    reach: Reach,
 ) -> Table<ObjectRef, Status> {
-    let users = engine.derive("gateways of clusters", &gateway_clusters, |_, (gateway, cluster), _| {
-        vec![(cluster.clone(), gateway.clone())]
-    });
-    let (policies, shapes) = (*policies, services.shapes);
+    let BackendTlsPolicies { read, judged, claims, .. } = *policies;
     engine.derive("backend TLS policy statuses", &inputs.backend_tls_policies, move |view, key, rows| {
+        let (Some(policy), Some(judged)) = (view.get(&read, key), view.get(&judged, key)) else { return Vec::new() };
+        let (gateways, target_fault) = reach.of(view, KIND, &policy.targets, claims);
+        let accepted = judged.fault.as_ref().filter(|fault| fault.reason == "Invalid");
+        let accepted = accepted.or(target_fault.as_ref()).or(judged.fault.as_ref());
+        let conditions = [unless("Accepted", accepted), unless("ResolvedRefs", judged.refs_fault.as_ref())];
         let status = |object: &Arc<api::BackendTlsPolicy>| {
-            let ancestors = ancestors(view, key, &policies, shapes, (users, workloads));
-            let observed_generation = object.metadata.generation.unwrap_or_default();
-            let status = Status { observed_generation, ancestors, ..Status::default() };
-            (!status.ancestors.is_empty()).then(|| (ObjectRef::new("BackendTLSPolicy", key.clone()), status))
+            let status = reach.status(view, &object.metadata, gateways.clone(), &conditions)?;
+            Some((ObjectRef::new(KIND, key.clone()), status))
         };
         rows.iter().filter_map(status).collect()
     })
-}
-
-fn ancestors(
-    view: &View,
-    key: &ObjectKey,
-    policies: &BackendTlsPolicies,
-    shapes: Table<ObjectKey, ServiceShape>,
-    (users, workloads): (Table<Arc<str>, ObjectKey>, Table<ObjectKey, Workload>),
-) -> Vec<ParentStatus> {
-    let (Some(policy), Some(judged)) = (view.get(&policies.read, key), view.get(&policies.judged, key)) else {
-        return Vec::new();
-    };
-    let mut gateways = BTreeSet::new();
-    let mut target_fault = None;
-    for (field, target) in &policy.targets {
-        let (service, section) = target;
-        let Some(shape) = view.get(&shapes, service) else { continue };
-        let named = |port: &&crate::service::Port| section.as_ref().is_none_or(|section| *section == port.name);
-        let clusters: Vec<_> = shape.ports.iter().filter(named).map(|port| &port.cluster).collect();
-        if clusters.is_empty() {
-            let section = section.as_deref().unwrap_or_default();
-            let what = format!("{field}.sectionName: Service {service} has no port named {section:?}");
-            target_fault.get_or_insert_with(|| Fault::new("TargetNotFound", what));
-        }
-        let clusters =
-            if clusters.is_empty() { shape.ports.iter().map(|port| &port.cluster).collect() } else { clusters };
-        for cluster in clusters {
-            gateways.extend(view.rows(&users, cluster).into_iter().map(|gateway| ObjectKey::clone(&gateway)));
-        }
-        if let Some(winner) = policies.winner(view, target).filter(|winner| winner != key) {
-            let what = format!("{field}: BackendTLSPolicy {winner} is older or first by name, and has it");
-            target_fault.get_or_insert_with(|| Fault::new("Conflicted", what));
-        }
-    }
-    let accepted = judged.fault.as_ref().filter(|fault| fault.reason == "Invalid");
-    let accepted = accepted.or(target_fault.as_ref()).or(judged.fault.as_ref());
-    let conditions = vec![
-        crate::status::unless("Accepted", accepted),
-        crate::status::unless("ResolvedRefs", judged.refs_fault.as_ref()),
-    ];
-    let controller = |gateway: &ObjectKey| Some(view.get(&workloads, gateway)?.controller.clone());
-    let ancestor = |gateway: ObjectKey| ParentStatus {
-        controller: controller(&gateway).unwrap_or_default(),
-        kind: (GATEWAY_GROUP.into(), "Gateway".into()),
-        parent: gateway,
-        explicit_namespace: true,
-        section: None,
-        port: None,
-        conditions: conditions.clone(),
-    };
-    gateways.into_iter().take(MOST_ANCESTORS).map(ancestor).collect()
 }

@@ -24,6 +24,7 @@ pub struct Inputs {
     pub secrets: Input<ObjectKey, api::Secret>,
     pub config_maps: Input<ObjectKey, api::ConfigMap>,
     pub backend_tls_policies: Input<ObjectKey, api::BackendTlsPolicy>,
+    pub backend_traffic_policies: Input<ObjectKey, api::XBackendTrafficPolicy>,
     pub authorization_policies: Input<ObjectKey, api::AuthorizationPolicy>,
     pub request_authentications: Input<ObjectKey, api::RequestAuthentication>,
     /// Objects that are referred to and can't be read, with why; no objects of Kubernetes.
@@ -50,6 +51,7 @@ impl Inputs {
             secrets: engine.input("Secret"),
             config_maps: engine.input("ConfigMap"),
             backend_tls_policies: engine.input("BackendTLSPolicy"),
+            backend_traffic_policies: engine.input("XBackendTrafficPolicy"),
             authorization_policies: engine.input("AuthorizationPolicy"),
             request_authentications: engine.input("RequestAuthentication"),
             unreadable: engine.input("unreadable objects"),
@@ -78,6 +80,7 @@ impl Inputs {
             Object::Secret(object) => batch.set(&self.secrets, key, object),
             Object::ConfigMap(object) => batch.set(&self.config_maps, key, object),
             Object::BackendTlsPolicy(object) => batch.set(&self.backend_tls_policies, key, object),
+            Object::XBackendTrafficPolicy(object) => batch.set(&self.backend_traffic_policies, key, object),
             Object::AuthorizationPolicy(object) => batch.set(&self.authorization_policies, key, object),
             Object::RequestAuthentication(object) => batch.set(&self.request_authentications, key, object),
         }
@@ -101,6 +104,7 @@ impl Inputs {
             Kind::Secret => batch.remove(&self.secrets, key),
             Kind::ConfigMap => batch.remove(&self.config_maps, key),
             Kind::BackendTlsPolicy => batch.remove(&self.backend_tls_policies, key),
+            Kind::XBackendTrafficPolicy => batch.remove(&self.backend_traffic_policies, key),
             Kind::AuthorizationPolicy => batch.remove(&self.authorization_policies, key),
             Kind::RequestAuthentication => batch.remove(&self.request_authentications, key),
         }

@@ -8,6 +8,7 @@
 //! gateways, listener sets ------+-> gateways' shapes --> surfaces (what routes see), listeners, workloads
 //! secrets --> certificate verdicts, grants ------------------^ (listeners only)
 //! config maps --> authority verdicts --> backend TLS policies --> clusters; authorities --> trust
+//! backend traffic policies --> traffic of services --> clusters (retry budgets), routed (sessions)
 //! routes --------> rules (parsed) --> routed (references resolved: services, grants)
 //!             +-> heads --> parents (surfaces, namespaces' labels, rivals of the other kind) --> attached routes
 //!                                                         +-> fragments --> virtual hosts
@@ -25,6 +26,7 @@ mod address;
 mod authentication;
 mod authority;
 mod backend_tls;
+mod backend_traffic;
 mod certificate;
 mod class;
 mod conflict;
@@ -50,6 +52,7 @@ mod regex;
 mod rivals;
 mod route;
 mod service;
+mod service_policy;
 mod settings;
 mod status;
 mod stream;
@@ -127,7 +130,8 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let certificates = certificate::declare(engine, &inputs, &unreadable);
     let authorities = authority::declare(engine, &inputs, &unreadable);
     let backend_tls = backend_tls::declare(engine, &inputs, &authorities);
-    let services = service::declare(engine, &inputs, &backend_tls, &settings);
+    let traffic = backend_traffic::declare(engine, &inputs);
+    let services = service::declare(engine, &inputs, &backend_tls, traffic.by_service, &settings);
     let endpoints = endpoints::declare(engine, &inputs, &services);
     let classes = class::declare(engine, &inputs, &settings);
     let labels = namespace::declare(engine, &inputs);
@@ -152,9 +156,13 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let authentications = authentication::declare(engine, &inputs, &gateways, &settings);
     let statuses =
         status::declare(engine, &inputs, &classes, &gateways, &listeners, &frontends, &routes, &parents, &policies);
-    let of_backend_tls =
-        backend_tls::statuses(engine, &inputs, &backend_tls, &services, hosts.gateway_clusters, gateways.workloads);
-    let statuses = engine.union("all statuses", &[statuses, of_backend_tls, authentications.statuses]);
+    let reach = service_policy::Reach::declare(engine, services.shapes, hosts.gateway_clusters, gateways.workloads);
+    let of_backends = [
+        backend_tls::statuses(engine, &inputs, &backend_tls, reach),
+        backend_traffic::statuses(engine, &inputs, &traffic, reach),
+    ];
+    let of_backends = engine.union("backend policy statuses", &of_backends);
+    let statuses = engine.union("all statuses", &[statuses, of_backends, authentications.statuses]);
     Tables {
         inputs,
         gateways: gateways.accepted,

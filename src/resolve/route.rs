@@ -8,7 +8,7 @@ mod cors;
 pub(crate) mod filter;
 mod matching;
 mod rule;
-mod session;
+pub(crate) mod session;
 
 use crate::{
     Inputs,
@@ -102,9 +102,9 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services,
     let verdicts = engine.derive("route verdicts", &rules, |_, key, rows| {
         rows.iter().map(|rules| (key.clone(), verdict(key.kind, rules))).collect()
     });
-    let (services, clusters) = (services.shapes, services.clusters);
+    let services = *services;
     let routed = engine.derive("routed rules", &rules, move |view, key, rows| {
-        let resolver = backend::Resolver { view, route: key, services, clusters, grants };
+        let resolver = backend::Resolver { view, route: key, services, grants };
         rows.iter().map(|rules| (key.clone(), resolver.routed(rules))).collect()
     });
     let http2 = engine.derive("clusters in HTTP/2", &routed, |_, _, rows| {

@@ -3,12 +3,13 @@
 use crate::{
     Inputs, Settings,
     backend_tls::BackendTlsPolicies,
+    backend_traffic::BackendTraffic,
     http2,
     proxy_protocol::{Ports, SEND},
 };
 use api::{IntOrString, ServicePort};
 use engine::{Engine, Table};
-use model::{AppProtocol, BackendTls, Cluster, Discovery, ObjectKey};
+use model::{AppProtocol, BackendTls, Cluster, Discovery, ObjectKey, RetryBudget};
 use std::sync::Arc;
 
 /// The tables of Services.
@@ -18,6 +19,8 @@ pub(crate) struct Services {
     pub(crate) shapes: Table<ObjectKey, ServiceShape>,
     /// A cluster for each port that we can speak to.
     pub(crate) clusters: Table<Arc<str>, Cluster>,
+    /// What policies ask for of requests to them.
+    pub(crate) traffic: Table<ObjectKey, BackendTraffic>,
 }
 
 /// A Service as references and endpoints see it: labels and the like are left out.
@@ -100,6 +103,7 @@ pub(crate) fn declare(
     engine: &mut Engine,
     inputs: &Inputs,
     backend_tls: &BackendTlsPolicies,
+    traffic: Table<ObjectKey, BackendTraffic>,
     settings: &Arc<Settings>,
 ) -> Services {
     let settings = settings.clone();
@@ -108,14 +112,15 @@ pub(crate) fn declare(
     });
     let backend_tls = *backend_tls;
     let clusters = engine.derive("clusters", &shapes, move |view, key, rows| {
+        let retry_budget = view.get(&traffic, key).and_then(|traffic| traffic.retry_budget);
         let clusters = rows.iter().flat_map(|shape| shape.ports.iter().map(move |port| (shape, port)));
         let cluster = |(shape, port): (&Arc<ServiceShape>, &Port)| {
             let tls = backend_tls.of_port(view, key, &port.name);
-            Some((port.cluster.clone(), cluster(shape, port, tls)?))
+            Some((port.cluster.clone(), cluster(shape, port, (tls, retry_budget))?))
         };
         clusters.filter_map(cluster).collect()
     });
-    Services { shapes, clusters }
+    Services { shapes, clusters, traffic }
 }
 
 fn shape(key: &ObjectKey, service: &api::Service, settings: &Settings) -> ServiceShape {
@@ -181,7 +186,11 @@ fn protocol(port: &ServicePort) -> Result<AppProtocol, Arc<str>> {
 }
 
 /// None for what is no TCP: sessions of datagrams have clusters by listener.
-fn cluster(shape: &ServiceShape, port: &Port, tls: Option<BackendTls>) -> Option<Cluster> {
+fn cluster(
+    shape: &ServiceShape,
+    port: &Port,
+    (tls, retry_budget): (Option<BackendTls>, Option<RetryBudget>),
+) -> Option<Cluster> {
     if port.transport != Transport::Tcp {
         return None;
     }
@@ -194,5 +203,5 @@ fn cluster(shape: &ServiceShape, port: &Port, tls: Option<BackendTls>) -> Option
         Err(_) if port.wants_tls() && tls.is_some() => AppProtocol::Http1,
         Err(_) => AppProtocol::Opaque,
     };
-    Some(Cluster { protocol, discovery, tls, proxy_protocol: port.proxy_protocol })
+    Some(Cluster { protocol, discovery, tls, proxy_protocol: port.proxy_protocol, retry_budget })
 }

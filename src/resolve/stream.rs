@@ -11,12 +11,12 @@ use crate::{
     kind::{RouteHead, RouteKey, RouteKind, created},
     parent::Parents,
     route::backend::Resolver,
-    service::{ServiceShape, Services},
+    service::Services,
     status::Fault,
 };
 use api::{ObjectMeta, StreamRouteRule};
 use engine::{Engine, Table, View};
-use model::{Cluster, ObjectKey, Protocol, Stream, StreamBackend, StreamKey};
+use model::{ObjectKey, Protocol, Stream, StreamBackend, StreamKey};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// The tables of routes of streams.
@@ -55,7 +55,7 @@ pub(crate) fn declare_routes(
     services: &Services,
     grants: Grants,
 ) -> StreamRoutes {
-    let (clusters, services) = (services.clusters, services.shapes);
+    let services = *services;
     let tcp = RouteKind::Tcp;
     let heads = [
         engine.derive("tcp route heads", &inputs.tcp_routes, move |_, key, rows| {
@@ -75,23 +75,20 @@ pub(crate) fn declare_routes(
     let routed = [
         engine.derive("tcp routes", &inputs.tcp_routes, move |view, key, rows| {
             let key = RouteKind::Tcp.key(key.clone());
-            let routed = |route: &Arc<api::TcpRoute>| {
-                routed(view, &key, &route.metadata, &route.spec.rules, (services, clusters), grants)
-            };
+            let routed =
+                |route: &Arc<api::TcpRoute>| routed(view, &key, &route.metadata, &route.spec.rules, services, grants);
             rows.iter().map(|route| (key.clone(), routed(route))).collect()
         }),
         engine.derive("tls routes", &inputs.tls_routes, move |view, key, rows| {
             let key = RouteKind::Tls.key(key.clone());
-            let routed = |route: &Arc<api::TlsRoute>| {
-                routed(view, &key, &route.metadata, &route.spec.rules, (services, clusters), grants)
-            };
+            let routed =
+                |route: &Arc<api::TlsRoute>| routed(view, &key, &route.metadata, &route.spec.rules, services, grants);
             rows.iter().map(|route| (key.clone(), routed(route))).collect()
         }),
         engine.derive("udp routes", &inputs.udp_routes, move |view, key, rows| {
             let key = RouteKind::Udp.key(key.clone());
-            let routed = |route: &Arc<api::UdpRoute>| {
-                routed(view, &key, &route.metadata, &route.spec.rules, (services, clusters), grants)
-            };
+            let routed =
+                |route: &Arc<api::UdpRoute>| routed(view, &key, &route.metadata, &route.spec.rules, services, grants);
             rows.iter().map(|route| (key.clone(), routed(route))).collect()
         }),
     ];
@@ -107,10 +104,10 @@ fn routed(
     route: &RouteKey,
     metadata: &ObjectMeta,
     rules: &[StreamRouteRule],
-    (services, clusters): (Table<ObjectKey, ServiceShape>, Table<Arc<str>, Cluster>),
+    services: Services,
     grants: Grants,
 ) -> Routed {
-    let resolver = Resolver { view, route, services, clusters, grants };
+    let resolver = Resolver { view, route, services, grants };
     let mut routed = Routed { created: created(metadata), stream: Stream::default(), refs_fault: None };
     let backends = rules.iter().enumerate().flat_map(|(rule, written)| {
         written.backend_refs.iter().enumerate().map(move |(index, backend)| (rule, index, backend))

@@ -1,6 +1,6 @@
 //! What a route does: forward, answer.
 
-use crate::{headers, rewrite, route::retries, wire};
+use crate::{headers, rewrite, route::retries, steps, wire};
 use model::{Backend, Retry, Rewrite, Route, Timeouts};
 use proto::envoy::envoy::{
     config::{
@@ -33,7 +33,7 @@ pub(crate) fn forward(
         true => (ClusterNotFoundResponseCode::ServiceUnavailable, 503),
         false => (ClusterNotFoundResponseCode::InternalServerError, 500),
     };
-    let Some(cluster) = cluster(backends, rewrite) else { return respond(status) };
+    let Some(cluster) = cluster(route, backends, rewrite) else { return respond(status) };
     // To Envoy the route's Host outranks a backend's: where there is one of those, each backend has its own.
     let host = rewrite.host.as_deref().filter(|_| backends.iter().all(|backend| backend.host.is_none()));
     let mut action = RouteAction {
@@ -71,7 +71,7 @@ fn retry_policy(timeouts: &Timeouts, retry: Option<&Retry>) -> Option<RetryPolic
     (retry.is_some() || timeouts.backend.is_some()).then_some(policy)
 }
 
-fn cluster(backends: &[Backend], rewrite: &Rewrite) -> Option<ClusterSpecifier> {
+fn cluster(route: &Route, backends: &[Backend], rewrite: &Rewrite) -> Option<ClusterSpecifier> {
     let own = backends.iter().any(|backend| backend.host.is_some());
     let host = |backend: &Backend| backend.host.clone().or_else(|| rewrite.host.clone().filter(|_| own));
     let name = |backend: &Backend| backend.cluster.as_deref().unwrap_or(INVALID_BACKEND).to_owned();
@@ -79,6 +79,7 @@ fn cluster(backends: &[Backend], rewrite: &Rewrite) -> Option<ClusterSpecifier> 
         [] => None,
         [only]
             if only.host.is_none()
+                && only.session.is_none()
                 && only.request_headers == Default::default()
                 && only.response_headers == Default::default() =>
         {
@@ -94,6 +95,8 @@ fn cluster(backends: &[Backend], rewrite: &Rewrite) -> Option<ClusterSpecifier> 
                 request_headers_to_remove: headers::removed(&backend.request_headers),
                 response_headers_to_add: headers::added(&backend.response_headers),
                 response_headers_to_remove: headers::removed(&backend.response_headers),
+                // One entry at most: the order of a map isn't defined.
+                typed_per_filter_config: steps::of_backend(&route.steps, backend),
                 ..Default::default()
             });
             Some(ClusterSpecifier::WeightedClusters(WeightedCluster {

@@ -1,7 +1,7 @@
 //! Clusters and their endpoints.
 
 use crate::{tls, wire};
-use model::{AppProtocol, BackendTls, CertificateKey, Cluster, Discovery, Endpoints, Health};
+use model::{AppProtocol, BackendTls, CertificateKey, Cluster, Discovery, Endpoints, Health, RetryBudget};
 use prost::Name;
 use proto::{
     Resource,
@@ -9,7 +9,7 @@ use proto::{
         config::{
             cluster::v3::{
                 CircuitBreakers, Cluster as EnvoyCluster,
-                circuit_breakers::Thresholds,
+                circuit_breakers::{Thresholds, thresholds},
                 cluster::{
                     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbPolicy,
                 },
@@ -42,8 +42,8 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 /// How long a connection may take to come up; a retry goes elsewhere.
 const CONNECT_SECONDS: i64 = 5;
 
-/// A cluster: least request over healthy endpoints only. Envoy's circuit breakers stand so high that they don't act:
-/// nothing in Gateway API asks for them.
+/// A cluster: least request over healthy endpoints only. Envoy's circuit breakers stand so high that they don't act, but
+/// for retries where a policy says how many there may be.
 /// Where TLS starts, `shown` is the certificate that the backend gets to see.
 pub(crate) fn cluster(name: &str, cluster: &Cluster, shown: Option<&CertificateKey>) -> Resource {
     let thresholds = Thresholds {
@@ -51,6 +51,7 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster, shown: Option<&CertificateK
         max_pending_requests: wire::uint(u32::MAX),
         max_requests: wire::uint(u32::MAX),
         max_retries: wire::uint(1024),
+        retry_budget: cluster.retry_budget.as_ref().map(retry_budget),
         ..Default::default()
     };
     let mut message = EnvoyCluster {
@@ -101,6 +102,14 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster, shown: Option<&CertificateK
         message.typed_extension_protocol_options.insert(HTTP_OPTIONS.to_owned(), wire::any(&prior_knowledge()));
     }
     Resource::encode(&message)
+}
+
+fn retry_budget(budget: &RetryBudget) -> thresholds::RetryBudget {
+    thresholds::RetryBudget {
+        budget_percent: Some(Percent { value: budget.percent.into() }),
+        budget_interval: Some(wire::duration(budget.interval)),
+        min_retry_concurrency: wire::uint(budget.least),
+    }
 }
 
 /// Whether no endpoints are to be sent: names of DNS stand in the cluster, and one without a way to it has none.

@@ -4,7 +4,7 @@
 //! a filter of its own; the rest stands in the route's own filter chain.
 
 use crate::{headers, wire};
-use model::{AuthProtocol, Cors, ExternalAuth, Origin, Session, SessionKind, Steps};
+use model::{AuthProtocol, Backend, Cors, ExternalAuth, Origin, Session, SessionKind, Steps};
 use proto::envoy::{
     envoy::{
         config::core::v3::{
@@ -28,7 +28,7 @@ use proto::envoy::{
     },
     google::protobuf::{Any, Duration},
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// The filters by which routes speak of their steps.
 pub(crate) const CORS: &str = "envoy.filters.http.cors";
@@ -39,17 +39,26 @@ const AUTH_SECONDS: i64 = 10;
 
 /// What a route says to the listener's filters, in the order of their names.
 pub(crate) fn of_route(steps: &Steps) -> Vec<(&'static str, Any)> {
-    let mut chain = Vec::new();
-    if let Some(auth) = &steps.auth {
-        chain.push(extension("envoy.filters.http.ext_authz", wire::any(&ext_authz(auth))));
-    }
-    if let Some(session) = &steps.session {
-        chain.push(extension("envoy.filters.http.stateful_session", wire::any(&stateful_session(session))));
-    }
-    let chain =
-        (!chain.is_empty()).then_some(FilterChainConfigPerRoute { filter_chain: Some(FilterChain { filters: chain }) });
+    let chain = chain(steps.auth.as_deref(), steps.session.as_deref());
     let cors = steps.cors.as_deref().map(|cors| (CORS, wire::any(&self::cors(cors))));
-    cors.into_iter().chain(chain.map(|chain| (FILTER_CHAIN, wire::any(&chain)))).collect()
+    cors.into_iter().chain(chain.map(|chain| (FILTER_CHAIN, chain))).collect()
+}
+
+/// What a backend says in place of its route, if it has a session of its own.
+pub(crate) fn of_backend(route: &Steps, backend: &Backend) -> HashMap<String, Any> {
+    let chain = backend.session.as_deref().and_then(|session| chain(route.auth.as_deref(), Some(session)));
+    chain.map(|chain| (FILTER_CHAIN.to_owned(), chain)).into_iter().collect()
+}
+
+/// A filter chain of a route's own.
+fn chain(auth: Option<&ExternalAuth>, session: Option<&Session>) -> Option<Any> {
+    let auth = auth.map(|auth| extension("envoy.filters.http.ext_authz", wire::any(&ext_authz(auth))));
+    let session =
+        session.map(|session| extension("envoy.filters.http.stateful_session", wire::any(&stateful_session(session))));
+    let filters: Vec<_> = auth.into_iter().chain(session).collect();
+    let is_empty = filters.is_empty();
+    let chain = FilterChainConfigPerRoute { filter_chain: Some(FilterChain { filters }) };
+    (!is_empty).then(|| wire::any(&chain))
 }
 
 pub(crate) fn extension(name: &str, config: Any) -> TypedExtensionConfig {

@@ -115,6 +115,9 @@ pub struct Request {
     /// How often it is sent; more than once asks for `share`.
     #[serde(default = "once")]
     pub repeat: u32,
+    /// All of those at the same time.
+    #[serde(default)]
+    pub at_once: bool,
     /// What must be alike between the two data planes.
     #[serde(default)]
     pub alike: Alike,
@@ -159,6 +162,8 @@ pub struct Expect {
     pub mirrored: Vec<String>,
     /// Of repeated requests: the part of each backend, or of each status where nobody answered.
     pub share: BTreeMap<String, f64>,
+    /// How many requests the backends saw, retries included.
+    pub tries: Option<usize>,
     /// Fields of the line in the access log; an empty value wants none.
     pub log: BTreeMap<String, String>,
     /// No answer at all: the connection is refused or closed.

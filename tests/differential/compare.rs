@@ -70,6 +70,9 @@ impl Outcome {
                 misses.push(format!("{what}: wanted {wanted:?}, got {got:?}"));
             }
         };
+        if let Some(tries) = expect.tries {
+            want("tries", &tries.to_string(), Some(&self.seen.len().to_string()));
+        }
         match &self.answer {
             Ok(_) if expect.closed => want("answer", "none", Some("one")),
             Err(error) if !expect.closed => want("answer", "one", Some(error)),

@@ -211,8 +211,11 @@ async fn outcome(
     backends.iter().for_each(|backend| drop(backend.take_seen()));
     let mut tally = BTreeMap::new();
     let mut answer = Err("never sent".to_owned());
-    for _ in 0..request.repeat {
-        answer = call(plane.at(request.port()), &wire).await.map_err(|error| format!("{error:#}"));
+    let calls = (0..request.repeat).map(|_| call(plane.at(request.port()), &wire));
+    let at_a_time = if request.at_once { request.repeat as usize } else { 1 };
+    let mut answers = futures::stream::iter(calls).buffered(at_a_time);
+    while let Some(one) = answers.next().await {
+        answer = one.map_err(|error| format!("{error:#}"));
         let who = match &answer {
             Ok(answer) => answer.backend().map_or(answer.status.to_string(), str::to_owned),
             Err(_) => "none".into(),
@@ -220,7 +223,7 @@ async fn outcome(
         *tally.entry(who).or_default() += 1;
     }
     let mut seen = Vec::new();
-    if request.repeat == 1 {
+    if request.repeat == 1 || request.expect.tries.is_some() {
         // A copy may arrive after the answer; one that must not come gets a moment to show itself.
         let mirrored = &request.expect.mirrored;
         let end = Instant::now() + Duration::from_millis(if mirrored.is_empty() { 0 } else { 3000 });

@@ -233,3 +233,22 @@ fn core_kinds() {
         check(head, &format!(", {body}\n"), &wanted);
     }
 }
+
+#[test]
+fn backend_traffic_policies() {
+    let head = "{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XBackendTrafficPolicy, metadata: {name: a}";
+    let good = "targetRefs: [{group: '', kind: Service, name: a}], retryConstraint: {}, sessionPersistence: {}";
+    check(head, &format!(", spec: {{{good}}}}}\n"), &[]);
+    let bad = "targetRefs: [{group: '', kind: Service, name: a}, {group: '', kind: Service, name: a}],
+        retryConstraint: {budget: {percent: 101, interval: 1ms}, minRetryRate: {count: 0, interval: 0s}},
+        sessionPersistence: {cookieConfig: {lifetimeType: Permanent}}";
+    let wanted = [
+        "spec.targetRefs[1]: wanted targets that differ, saw the same as in item 0",
+        "spec.retryConstraint.budget.percent: wanted 0 to 100, saw 101",
+        "spec.retryConstraint.budget.interval: wanted one second to one hour, saw 1ms",
+        "spec.retryConstraint.minRetryRate.count: wanted 1 to 1000000, saw 0",
+        "spec.retryConstraint.minRetryRate.interval: wanted more than nothing and at most one hour, saw 0s",
+        "spec.sessionPersistence: wanted an absoluteTimeout with lifetimeType Permanent, it is missing",
+    ];
+    check(head, &format!(", spec: {{{bad}}}}}\n"), &wanted);
+}

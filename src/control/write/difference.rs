@@ -47,7 +47,7 @@ const TYPES: &[&str] = &[
 /// Whether the statuses of a kind are by parent, by ancestor, or of the whole object.
 fn list(kind: &str) -> Option<(&'static str, &'static str)> {
     match kind {
-        "BackendTLSPolicy" => Some(("ancestors", "ancestorRef")),
+        "BackendTLSPolicy" | "XBackendTrafficPolicy" => Some(("ancestors", "ancestorRef")),
         kind if kind.ends_with("Route") => Some(("parents", "parentRef")),
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! Clusters and their endpoints.
 
 use super::{Name, TlsVersion};
+use crate::upstream::Retries;
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// Where the addresses come from.
@@ -66,6 +67,19 @@ pub struct Limits {
     pub max_requests: u32,
     /// Retries under way.
     pub max_retries: u32,
+    /// How many requests may be retries, in place of that number.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// How many retries may be under way, in relation to requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Of a million requests.
+    pub per_million: u32,
+    /// The requests that count are those that began in the last so many seconds; zero: those that are under way.
+    pub interval: Duration,
+    /// So many may always be.
+    pub least: u32,
 }
 
 /// A name in a certificate.
@@ -208,4 +222,6 @@ pub struct Cluster {
     pub spec: Arc<ClusterSpec>,
     /// Where it is. Compare by pointer to learn of a change.
     pub endpoints: Arc<Endpoints>,
+    /// Its retries, if it has a budget of them.
+    pub retries: Option<Arc<Retries>>,
 }

@@ -20,8 +20,8 @@ mod stream;
 mod tables;
 
 pub use cluster::{
-    Balance, Cluster, ClusterSpec, Discovery, Endpoint, Endpoints, Health, Http2Limits, Limits, Locality, SubjectName,
-    Upstream, UpstreamTls,
+    Balance, Cluster, ClusterSpec, Discovery, Endpoint, Endpoints, Health, Http2Limits, Limits, Locality, RetryBudget,
+    SubjectName, Upstream, UpstreamTls,
 };
 pub use extension::{AuthBody, AuthService, Cors, ExtAuthz, HttpAuth, RouteSteps, Session, Step};
 pub use headers::{AppendAction, HeaderEdit, HeaderEdits};

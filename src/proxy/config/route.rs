@@ -1,6 +1,6 @@
 //! Route tables, virtual hosts, routes.
 
-use super::{HeaderEdits, Map, Name, RouteSteps};
+use super::{HeaderEdits, Map, Name, RouteSteps, Step};
 use crate::route::RouteIndex;
 use regex::Regex;
 use std::{sync::Arc, time::Duration};
@@ -134,6 +134,8 @@ pub struct WeightedCluster {
     pub request_headers: HeaderEdits,
     /// Edits for this cluster only.
     pub response_headers: HeaderEdits,
+    /// In place of the route's chain.
+    pub chain: Option<Box<[Step]>>,
 }
 
 /// When a request is sent again (`retry_on`).

@@ -5,12 +5,15 @@
 //! A cluster waits for the first word about its endpoints.
 
 use super::{
-    Cluster, ClusterSpec, Config, Context, Endpoints, Fault, Listener, Name, Parsed, RoutesFrom, Shared,
+    Cluster, ClusterSpec, Config, Context, Endpoints, Fault, Listener, Name, Parsed, RetryBudget, RoutesFrom, Shared,
     journal::{Change, Journal},
     parse,
     tables::Tables,
 };
-use crate::plane::{BindError, Ports};
+use crate::{
+    plane::{BindError, Ports},
+    upstream::Retries,
+};
 use proto::TypeUrl;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -46,6 +49,8 @@ struct Received {
     spec: Arc<ClusterSpec>,
     /// Of a cluster that doesn't use EDS.
     inline: Option<Arc<Endpoints>>,
+    /// What is counted outlives other changes of the cluster.
+    retries: Option<Arc<Retries>>,
 }
 
 impl Store {
@@ -248,7 +253,8 @@ impl Store {
                     self.users.entry(eds.clone()).or_default().insert(name.clone());
                 }
                 let inline = cluster.endpoints.map(Arc::new);
-                self.clusters.insert(name.clone(), Received { spec, inline });
+                let retries = spec.limits.retry_budget.map(|budget| self.retries(name, budget));
+                self.clusters.insert(name.clone(), Received { spec, inline, retries });
                 self.publish_cluster(name);
             }
             Parsed::Endpoints(endpoints) => {
@@ -311,6 +317,12 @@ impl Store {
         }
     }
 
+    /// The counters of a cluster's retries, those that there were if the budget is the same.
+    fn retries(&self, cluster: &Name, budget: RetryBudget) -> Arc<Retries> {
+        let known = self.clusters.get(cluster).and_then(|received| received.retries.clone());
+        known.filter(|known| known.budget == budget).unwrap_or_else(|| Arc::new(Retries::new(budget)))
+    }
+
     fn forget_user(&mut self, cluster: &Name) {
         let Some(eds) = self.clusters.get(cluster).and_then(|received| received.spec.eds.clone()) else { return };
         if let Some(users) = self.users.get_mut(&eds) {
@@ -347,7 +359,7 @@ impl Store {
 
     /// Puts a cluster in force, unless nothing is known of its endpoints or certificates yet.
     fn publish_cluster(&mut self, name: &Name) {
-        let Some(Received { spec, inline }) = self.clusters.get(name) else { return };
+        let Some(Received { spec, inline, retries }) = self.clusters.get(name) else { return };
         let mut secrets = spec.tls.iter().flat_map(|tls| tls.secrets());
         if !secrets.all(|name| self.next.secrets.contains_key(name) || self.is_answered(TypeUrl::Secret, name)) {
             return;
@@ -361,7 +373,7 @@ impl Store {
             },
             (None, None) => Arc::default(),
         };
-        let cluster = Cluster { spec: spec.clone(), endpoints };
+        let cluster = Cluster { spec: spec.clone(), endpoints, retries: retries.clone() };
         self.next.clusters.insert(name.clone(), Arc::new(cluster));
     }
 

@@ -119,7 +119,12 @@ async fn answer<'c>(
         trace.virtual_host = Some(&selected.host.name);
     }
     let route = selected.as_ref().map(|(_, selected)| selected.route);
-    if let Some(end) = filters::run(config, link, x, trace, route, source, responder).await {
+    // Chosen before the filters: some of what they do depends on it.
+    let chosen = route.and_then(|route| match &route.action {
+        Action::Forward(to) => Some(to.pick(x.worker.random())),
+        _ => None,
+    });
+    if let Some(end) = filters::run(config, link, x, trace, (route, chosen), source, responder).await {
         return end;
     }
     let Some((table, selected)) = selected else {
@@ -128,7 +133,10 @@ async fn answer<'c>(
         return local::answer(x, trace, source, responder, Local::new(404)).await;
     };
     match &selected.route.action {
-        Action::Forward(to) => forward(config, x, trace, (table, selected, to), source, responder).await,
+        Action::Forward(to) => {
+            let weighted = chosen.unwrap_or_else(|| to.pick(x.worker.random()));
+            forward(config, x, trace, (table, selected, to, weighted), source, responder).await
+        }
         Action::Redirect(redirect) => {
             trace.details = "direct_response".into();
             let location = location(redirect, &selected.route.matches, &Request::from(&*x.head), x.head.authority());

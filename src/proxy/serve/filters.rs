@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     authz::{Explanation, Input, Metadata, Rbac, Verdict},
-    config::{Action, Config, HttpFilter, Route, Step},
+    config::{Action, Config, HttpFilter, Route, Step, WeightedCluster},
     head::{Fields, Head},
     jwt,
     message::Source,
@@ -19,17 +19,19 @@ use crate::{
 };
 use std::time::SystemTime;
 
-/// Runs the filters. An end: one of them has answered the request.
+/// Runs the filters; the cluster is the one that was chosen for the request. An end: one of them has answered it.
 pub(super) async fn run(
     config: &Config,
     link: &Link,
     x: &mut Exchange<'_>,
     trace: &mut Trace<'_>,
-    route: Option<&Route>,
+    (route, cluster): (Option<&Route>, Option<&WeightedCluster>),
     source: &mut Source<'_>,
     responder: &mut Responder<'_>,
 ) -> Option<End> {
     let of_route = route.and_then(|route| route.steps.as_deref());
+    let chain = of_route.map_or(&[][..], |steps| &steps.chain);
+    let chain = cluster.and_then(|cluster| cluster.chain.as_deref()).unwrap_or(chain);
     for filter in &link.http.filters {
         let steps = match filter {
             HttpFilter::Inline(step) => std::slice::from_ref(step),
@@ -41,7 +43,7 @@ pub(super) async fn run(
                     return Some(deny(x, trace, source, responder, why).await);
                 }
             },
-            HttpFilter::OfRoute => of_route.map_or(&[][..], |steps| &steps.chain),
+            HttpFilter::OfRoute => chain,
             HttpFilter::Cors => {
                 // As in Envoy: a redirect or an answer of our own is no resource that anybody could share.
                 let forwards = route.is_some_and(|route| matches!(route.action, Action::Forward(_)));

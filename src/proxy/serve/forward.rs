@@ -15,7 +15,7 @@ use crate::{
     log::Flag,
     message::{CopyError, Kept, Sink, Source, copy},
     route::{Selected, rewrite_path},
-    upstream::{Active, Group, Target},
+    upstream::{Active, Group, Retries, Target},
     worker::now,
 };
 use std::{rc::Rc, time::Duration};
@@ -30,6 +30,8 @@ pub(super) struct Plan<'c> {
     pub(super) to: &'c Forward,
     pub(super) weighted: &'c WeightedCluster,
     pub(super) retry: Option<&'c RetryPolicy>,
+    /// The retries of the cluster, if there may be only so many.
+    pub(super) retries: Option<&'c Retries>,
     pub(super) group: Rc<Group>,
     pub(super) mirrors: Mirrors,
 }
@@ -39,7 +41,7 @@ pub(super) async fn forward<'c>(
     config: &'c Config,
     x: &mut Exchange<'_>,
     trace: &mut Trace<'c>,
-    (table, selected, to): (&'c RouteTable, Selected<'c>, &'c Forward),
+    (table, selected, to, weighted): (&'c RouteTable, Selected<'c>, &'c Forward, &'c WeightedCluster),
     source: &mut Source<'_>,
     responder: &mut Responder<'_>,
 ) -> End {
@@ -48,7 +50,6 @@ pub(super) async fn forward<'c>(
         responder.close_after();
         return local::answer(x, trace, source, responder, Local::new(403)).await;
     }
-    let weighted = to.pick(x.worker.random());
     trace.cluster = Some(&weighted.cluster);
     let Some(cluster) = config.cluster(&weighted.cluster) else {
         trace.flags.set(Flag::NoCluster);
@@ -77,7 +78,8 @@ pub(super) async fn forward<'c>(
     if source.is_done() {
         mirrors.send(x.worker);
     }
-    let plan = Plan { table, selected, to, weighted, retry, group, mirrors };
+    let retries = cluster.retries.as_deref();
+    let plan = Plan { table, selected, to, weighted, retry, retries, group, mirrors };
     match attempts(x, trace, &plan, source, responder).await {
         Ok(end) => end,
         Err(failed) => fail(x, trace, source, responder, failed).await,
@@ -157,6 +159,7 @@ async fn attempts(
         let target =
             mine.or_else(|| plan.group.pick(|| x.worker.random(), before.as_ref())).ok_or(Failed::NoEndpoint)?;
         let active = Active::new(target.clone());
+        let _counted = plan.retries.map(Retries::count);
         trace.upstream = Some(active.address);
         if plan.selected.host.attempt_count {
             let count = trace.attempts.to_string();
@@ -173,6 +176,11 @@ async fn attempts(
             }
             return Err(failed);
         };
+        // The head of a response has asked already.
+        if !matches!(failed, Failed::Status) && !talk.may_retry() {
+            trace.flags.set(Flag::UpstreamOverflow);
+            return Err(failed);
+        }
         before = Some(target.clone());
         drop(active);
         let pause = pause(retry, trace.attempts, x.worker.random());

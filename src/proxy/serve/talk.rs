@@ -18,7 +18,7 @@ use crate::{
     io::Alarm,
     log::Flag,
     message::{CopyError, Source, SourceError, copy},
-    upstream::{Active, ConnectError},
+    upstream::{Active, ConnectError, Retry},
     worker::{Worker, now},
 };
 use std::{
@@ -126,6 +126,8 @@ pub(super) struct Talk<'p, 'c> {
     /// What the alarm was set to.
     armed: Cell<Option<Instant>>,
     idle: Option<Duration>,
+    /// What this try takes of the cluster's budget of retries.
+    retry: Cell<Option<Retry<'c>>>,
 }
 
 /// How a line was left.
@@ -143,7 +145,7 @@ impl<'p, 'c> Talk<'p, 'c> {
         let idle = plan.to.idle_timeout.or(x.link.http.stream_idle_timeout).filter(|idle| !idle.is_zero());
         let arrival = x.link.http.request_timeout.map(|timeout| x.started + timeout);
         let (deadline, attempt, armed) = Default::default();
-        Self { plan, deadline, arrival: Cell::new(arrival), attempt, armed, idle }
+        Self { plan, deadline, arrival: Cell::new(arrival), attempt, armed, idle, retry: Cell::default() }
     }
 
     /// One try on that endpoint. `last`: whatever the backend answers goes to the client.
@@ -231,7 +233,7 @@ impl<'p, 'c> Talk<'p, 'c> {
         let answer = answer?;
         let answered = now();
         trace.answered = Some(answered);
-        self.check(x.reply, last || !pumping.can_replay(), x.upgrade && responder.is_h1())?;
+        self.check(trace, x.reply, last || !pumping.can_replay(), x.upgrade && responder.is_h1())?;
         let upgraded = x.reply.status == 101;
         self.attempt.set(None);
         self.touch(x.alarm, answered);
@@ -271,10 +273,14 @@ impl<'p, 'c> Talk<'p, 'c> {
     }
 
     /// Whether the head of a response is for the client.
-    fn check(&self, reply: &Reply, last: bool, upgrade: bool) -> Result<(), Failed> {
+    fn check(&self, trace: &mut Trace<'_>, reply: &Reply, last: bool, upgrade: bool) -> Result<(), Failed> {
         if !last && self.plan.retry.is_some_and(|retry| is_retried_status(retry, reply)) {
-            return Err(Failed::Status);
+            if self.may_retry() {
+                return Err(Failed::Status);
+            }
+            trace.flags.set(Flag::UpstreamOverflow);
         }
+        self.retry.set(None);
         if reply.status == 101 && !upgrade {
             return Err(Failed::Protocol("101 without a request to upgrade".into()));
         }
@@ -299,6 +305,17 @@ impl<'p, 'c> Talk<'p, 'c> {
             after.apply(&mut reply.fields);
         }
         prepare::response(reply, link, worker);
+    }
+
+    /// Whether the cluster's budget lets it try again. That try counts from now on, until the head of its response; the
+    /// one before is over.
+    pub(super) fn may_retry(&self) -> bool {
+        self.retry.set(None);
+        let Some(retries) = self.plan.retries else { return true };
+        let taken = retries.take();
+        let may = taken.is_some();
+        self.retry.set(taken);
+        may
     }
 
     /// A try is over: its time counts no more.

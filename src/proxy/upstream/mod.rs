@@ -2,8 +2,10 @@
 
 mod cluster;
 mod connect;
+mod retries;
 mod target;
 
 pub(crate) use cluster::{Clusters, Group};
 pub(crate) use connect::ConnectError;
+pub(crate) use retries::{Retries, Retry};
 pub(crate) use target::{Active, Connection, Target};

@@ -8,20 +8,19 @@ use super::{
 use crate::{
     grant::{Grants, Referent, Referrer, permits},
     kind::{RouteKey, RouteKind},
-    service::{Port, ServiceShape, Transport},
+    service::{Port, Services, Transport},
     status::Fault,
 };
 use api::BackendObjectReference;
-use engine::{Table, View};
-use model::{Action, AuthProtocol, Backend, Cluster, ExternalAuth, HeaderEdits, Mirror, ObjectKey, Route, Steps};
+use engine::View;
+use model::{Action, AuthProtocol, Backend, ExternalAuth, HeaderEdits, Mirror, ObjectKey, Route, Session, Steps};
 use std::sync::Arc;
 
 /// Follows the references of one route.
 pub(crate) struct Resolver<'a> {
     pub(crate) view: &'a View<'a>,
     pub(crate) route: &'a RouteKey,
-    pub(crate) services: Table<ObjectKey, ServiceShape>,
-    pub(crate) clusters: Table<Arc<str>, Cluster>,
+    pub(crate) services: Services,
     pub(crate) grants: Grants,
 }
 
@@ -98,15 +97,22 @@ impl Resolver<'_> {
         let backends = valid.backends.iter().enumerate().filter_map(|(index, backend)| {
             // One without weight is followed too: a reference that leads nowhere is said so.
             let cluster = resolve(&backend.reference, format!("backendRefs[{index}]"));
+            let session = self.session(valid, &backend.reference).filter(|_| cluster.is_some());
             (backend.weight > 0).then(|| Backend {
                 cluster,
+                session,
                 weight: backend.weight,
                 host: backend.filters.rewrite.as_ref().and_then(|rewrite| rewrite.host.clone()),
                 request_headers: backend.filters.request_headers.clone(),
                 response_headers: backend.filters.response_headers.clone(),
             })
         });
-        let backends: Vec<_> = backends.collect();
+        let mut backends: Vec<_> = backends.collect();
+        // The only backend's session is the route's.
+        let session = match &mut *backends {
+            [only] => only.session.take(),
+            _ => None,
+        };
         let action = match redirect {
             Some(redirect) => Action::Redirect(redirect.clone()),
             None if backends.iter().all(|backend| backend.cluster.is_none()) => self.failing().action,
@@ -116,8 +122,14 @@ impl Resolver<'_> {
             }
         };
         let (request_headers, response_headers) = (request_headers.clone(), response_headers.clone());
-        let steps = Steps { cors: cors.clone(), auth, session: valid.session.clone() };
+        let steps = Steps { cors: cors.clone(), auth, session: valid.session.clone().or(session) };
         Resolved { request_headers, response_headers, mirrors, steps, action }
+    }
+
+    /// The session that a policy asks for of a backend, where the rule has none of its own.
+    fn session(&self, valid: &Valid, reference: &BackendObjectReference) -> Option<Arc<Session>> {
+        let own = valid.session.is_some();
+        (!own).then(|| self.view.get(&self.services.traffic, &self.target(reference)))??.session.clone()
     }
 
     fn is_grpc(&self) -> bool {
@@ -136,12 +148,17 @@ impl Resolver<'_> {
     }
 
     fn has_tls(&self, cluster: &Arc<str>) -> bool {
-        self.view.get(&self.clusters, cluster).is_some_and(|cluster| cluster.tls.is_some())
+        self.view.get(&self.services.clusters, cluster).is_some_and(|cluster| cluster.tls.is_some())
     }
 
     /// The cluster behind a reference, or why there is none.
     pub(crate) fn cluster(&self, reference: &BackendObjectReference) -> Result<Arc<str>, (&'static str, String)> {
         self.port(reference).map(|port| port.cluster)
+    }
+
+    fn target(&self, reference: &BackendObjectReference) -> ObjectKey {
+        let namespace = reference.namespace.as_deref().map_or_else(|| self.route.object.namespace.clone(), Arc::from);
+        ObjectKey::new(namespace, &*reference.name)
     }
 
     /// The port behind a reference, or why there is none.
@@ -150,8 +167,7 @@ impl Resolver<'_> {
             let (kind, group) = (&reference.kind, &reference.group);
             return Err(("InvalidKind", format!("wanted a Service, saw a {kind} of {group:?}")));
         }
-        let namespace = reference.namespace.as_deref().map_or_else(|| self.route.object.namespace.clone(), Arc::from);
-        let target = ObjectKey::new(namespace, &*reference.name);
+        let target = self.target(reference);
         // Permission first: whether the Service of another namespace exists is nobody's business without it.
         let from = (Referrer::Route(self.route.kind), &self.route.object.namespace);
         if !permits(self.view, self.grants, from, Referent::Service, &target) {
@@ -160,7 +176,7 @@ impl Resolver<'_> {
                 format!("no ReferenceGrant in namespace {to} lets {kind}s of namespace {from} use Service {target}");
             return Err(("RefNotPermitted", why));
         }
-        let Some(service) = self.view.get(&self.services, &target) else {
+        let Some(service) = self.view.get(&self.services.shapes, &target) else {
             return Err(("BackendNotFound", format!("Service {target} does not exist")));
         };
         if let Some(why) = &service.fault {

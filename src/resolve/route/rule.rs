@@ -47,10 +47,10 @@ pub(crate) struct WeightedRef {
 }
 
 /// A place in an object, and what is wrong there.
-pub(super) struct Mistake {
-    pub(super) reason: &'static str,
+pub(crate) struct Mistake {
+    pub(crate) reason: &'static str,
     /// Starts with the field, relative to the rule.
-    pub(super) what: String,
+    pub(crate) what: String,
 }
 
 impl Mistake {

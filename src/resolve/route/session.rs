@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Reads it; `unnamed` is the name of a session that has none. Envoy's cookies and headers know no end but that of the
 /// cookie itself: what asks for another is refused rather than overlooked.
-pub(super) fn parse(written: &SessionPersistence, unnamed: impl Fn() -> String) -> Result<Session, Mistake> {
+pub(crate) fn parse(written: &SessionPersistence, unnamed: impl Fn() -> String) -> Result<Session, Mistake> {
     let name: Arc<str> = match written.session_name.as_deref() {
         None | Some("") => unnamed().into(),
         Some(name) if is_token(name) => name.into(),

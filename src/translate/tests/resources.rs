@@ -83,6 +83,7 @@ fn backend(cluster: Option<&str>, weight: u32) -> Backend {
         cluster: cluster.map(Arc::from),
         weight,
         host: None,
+        session: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
     }
@@ -148,7 +149,13 @@ fn mesh(settings: Settings) -> Mesh {
     batch.set(
         &clusters,
         WEB.into(),
-        Cluster { protocol: AppProtocol::Http1, discovery: Discovery::Endpoints, tls: None, proxy_protocol: false },
+        Cluster {
+            protocol: AppProtocol::Http1,
+            discovery: Discovery::Endpoints,
+            tls: None,
+            proxy_protocol: false,
+            retry_budget: None,
+        },
     );
     batch.set(&endpoints, WEB.into(), endpoint(1));
     batch.set(&certificates, certificate(), KeyPair { chain: (*b"chain").into(), key: (*b"key").into() });

@@ -8,13 +8,15 @@ use super::{
     listener::ads,
     tls,
 };
-use crate::config::{Balance, ClusterSpec, Discovery, Endpoints, Http2Limits, Limits, Name, Upstream, UpstreamTls};
+use crate::config::{
+    Balance, ClusterSpec, Discovery, Endpoints, Http2Limits, Limits, Name, RetryBudget, Upstream, UpstreamTls,
+};
 use proto::envoy::{
     envoy::{
         config::{
             cluster::v3::{
                 self as pb,
-                circuit_breakers::Thresholds,
+                circuit_breakers::{Thresholds, thresholds},
                 cluster::{
                     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, EdsClusterConfig, LbConfig, LbPolicy,
                     LeastRequestLbConfig, RoundRobinLbConfig,
@@ -44,7 +46,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DNS_REFRESH: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Envoy's thresholds, where none are given.
-const LIMITS: Limits = Limits { max_connections: 1024, max_pending_requests: 1024, max_requests: 1024, max_retries: 3 };
+const LIMITS: Limits = Limits {
+    max_connections: 1024,
+    max_pending_requests: 1024,
+    max_requests: 1024,
+    max_retries: 3,
+    retry_budget: None,
+};
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 pub(super) fn cluster(at: &At<'_>, name: &Name, message: pb::Cluster) -> Result<ParsedCluster, Fault> {
@@ -196,8 +204,8 @@ fn limits(at: &At<'_>, breakers: Option<pb::CircuitBreakers>) -> Result<Limits, 
     let mut limits = LIMITS;
     for (index, threshold) in thresholds.into_iter().enumerate() {
         let at = at_thresholds.index(index);
-        take!(at, threshold => Thresholds { priority, max_connections, max_pending_requests, max_requests, max_retries }
-            moot { track_remaining } refuse { retry_budget, max_connection_pools });
+        take!(at, threshold => Thresholds { priority, max_connections, max_pending_requests, max_requests, max_retries, retry_budget }
+            moot { track_remaining } refuse { max_connection_pools });
         // Routes of high priority are treated like all others.
         if RoutingPriority::try_from(priority) == Ok(RoutingPriority::Default) {
             limits = Limits {
@@ -205,10 +213,26 @@ fn limits(at: &At<'_>, breakers: Option<pb::CircuitBreakers>) -> Result<Limits, 
                 max_pending_requests: number(max_pending_requests).unwrap_or(LIMITS.max_pending_requests),
                 max_requests: number(max_requests).unwrap_or(LIMITS.max_requests),
                 max_retries: number(max_retries).unwrap_or(LIMITS.max_retries),
+                retry_budget: retry_budget.map(|budget| self::retry_budget(&at, budget)).transpose()?,
             };
         }
     }
     Ok(limits)
+}
+
+/// Without a number, Envoy's.
+fn retry_budget(at: &At<'_>, budget: thresholds::RetryBudget) -> Result<RetryBudget, Fault> {
+    let at = at.field("retry_budget");
+    take!(at, budget => thresholds::RetryBudget { budget_percent, budget_interval, min_retry_concurrency } moot {} refuse {});
+    let percent = budget_percent.map_or(20.0, |percent| percent.value);
+    if !(0.0..=100.0).contains(&percent) {
+        return at.field("budget_percent").fail(format!("wanted 0 to 100, saw {percent}"));
+    }
+    Ok(RetryBudget {
+        per_million: (percent * 10_000.0) as u32,
+        interval: at.duration("budget_interval", budget_interval)?.unwrap_or_default(),
+        least: number(min_retry_concurrency).unwrap_or(3),
+    })
 }
 
 struct Http {

@@ -158,6 +158,17 @@ pub(super) fn of_route(at: &At<'_>, configs: HashMap<String, Any>) -> Result<Opt
     Ok(Some(Box::new(steps)))
 }
 
+/// `typed_per_filter_config` of one of several clusters: what stands in the filter chain only. Browsers' questions are
+/// answered for the route as a whole.
+pub(super) fn of_cluster(at: &At<'_>, configs: HashMap<String, Any>) -> Result<Option<Box<[Step]>>, Fault> {
+    match of_route(at, configs)? {
+        Some(steps) if steps.cors.is_some() => {
+            at.field("typed_per_filter_config").key(CORS).fail("this proxy has it at routes only")
+        }
+        steps => Ok(steps.map(|steps| steps.chain)),
+    }
+}
+
 fn chain(at: &At<'_>, message: FilterChainConfigPerRoute) -> Result<Box<[Step]>, Fault> {
     take!(at, message => FilterChainConfigPerRoute { filter_chain } moot {} refuse {});
     steps(&at.field("filter_chain"), at.want("filter_chain", filter_chain)?)

@@ -2,6 +2,7 @@
 
 use super::{
     at::{At, Fault, flag, number, take},
+    filter,
     headers::{edits, literal},
     re2,
 };
@@ -88,6 +89,7 @@ fn clusters(at: &At<'_>, specifier: Option<ClusterSpecifier>) -> Result<Box<[Wei
             host: None,
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
+            chain: None,
         }])),
         Some(ClusterSpecifier::WeightedClusters(weighted)) => {
             let at = at.field("weighted_clusters");
@@ -110,9 +112,10 @@ fn clusters(at: &At<'_>, specifier: Option<ClusterSpecifier>) -> Result<Box<[Wei
 fn one_of_several(at: &At<'_>, message: ClusterWeight) -> Result<WeightedCluster, Fault> {
     take!(at, message => ClusterWeight {
             name, weight, request_headers_to_add, request_headers_to_remove, response_headers_to_add,
-            response_headers_to_remove, host_rewrite_specifier,
+            response_headers_to_remove, host_rewrite_specifier, typed_per_filter_config,
         }
-        moot {} refuse { cluster_header, metadata_match, typed_per_filter_config });
+        moot {} refuse { cluster_header, metadata_match });
+    let chain = filter::of_cluster(at, typed_per_filter_config)?;
     let host = host_rewrite_specifier.map(|rewrite| match rewrite {
         weighted_cluster::cluster_weight::HostRewriteSpecifier::HostRewriteLiteral(host) => {
             HostRewrite::Literal(at.name(&host))
@@ -124,6 +127,7 @@ fn one_of_several(at: &At<'_>, message: ClusterWeight) -> Result<WeightedCluster
         host,
         request_headers: edits(at, "request", request_headers_to_add, request_headers_to_remove)?,
         response_headers: edits(at, "response", response_headers_to_add, response_headers_to_remove)?,
+        chain,
     })
 }
 
