@@ -85,9 +85,12 @@ impl Named {
             let _ = before.await;
         }
         tokio::select! {
-            () = self.watch() => {}
-            () = unwanted.drained() => self.tell(Answer::Absent),
+            biased;
+            // First: when all ends, whoever might say "unwanted" is gone as well, which looks the same. A Secret that is
+            // then told to be absent takes its listener away from proxies that are still connected.
             () = drain.drained() => {}
+            () = unwanted.drained() => self.tell(Answer::Absent),
+            () = self.watch() => {}
         }
     }
 
