@@ -60,7 +60,7 @@ impl Scene {
         let pause = Duration::from_millis(4);
         let (plain, secure) = (Call::get(HOST, "/"), Call::get(HOST, "/").over_tls(HOST));
         for (port, request) in [(80, plain), (443, secure)] {
-            call(self.at(port), &request).await?;
+            eventually(&format!("port {port} answers"), LIMIT, async || call(self.at(port), &request).await).await?;
             self.loads.push(Load::start(self.at(port), request, 5, pause, ok));
         }
         Ok(())
