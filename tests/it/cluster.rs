@@ -8,13 +8,12 @@ mod install;
 use anyhow::{Context, Result, ensure};
 use std::{
     net::SocketAddr,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 use tests::{
     fixture::metric,
     http::{Answer, Call, call},
-    kube::{ApiServer, Control},
+    kube::{ApiServer, Control, chart_rights},
     objects,
     place::Place,
     process::{Process, eventually},
@@ -48,7 +47,7 @@ async fn kinds_come_and_go_without_a_restart() -> Result<()> {
     let place = Place::take()?;
     let server = ApiServer::start(&place).await?;
     server.install_crds(&["gatewayclasses", "gateways"])?;
-    server.apply(&format!("{RIGHTS}{}", objects::GATEWAY))?;
+    server.apply(&format!("{}{}", chart_rights("control.yaml")?, objects::GATEWAY))?;
     let control = Control::start(&place, 1, &server.admin(), &[])?;
     ready(&control).await?;
     ensure!(uses(&control, "gw").await?, "a Gateway, read without the other kinds");
@@ -72,8 +71,14 @@ async fn kinds_come_and_go_without_a_restart() -> Result<()> {
     Ok(())
 }
 
-/// The rights of the control plane, as its chart grants them.
-const RIGHTS: &str = include_str!("cluster/rights.yaml");
+/// The control plane's service account, as its chart names it.
+const ACCOUNT: &str = "istiod";
+
+/// A control plane with the rights of its chart, at the place's address with that last number.
+fn control(place: &Place, server: &ApiServer, last: u8, flags: &[&str]) -> Result<Control> {
+    let kubeconfig = server.kubeconfig("control", &server.token("istio-system", ACCOUNT, "")?)?;
+    Control::start(place, last, &kubeconfig, &[&["--service-account", ACCOUNT], flags].concat())
+}
 
 /// A Gateway `shop/gw` with two HTTPS listeners: `own` with a Secret of its namespace, `other` with one of `vault`.
 const HTTPS: &str = "---
@@ -147,9 +152,8 @@ async fn only_secrets_that_may_be_referred_to_are_read() -> Result<()> {
     server.install_crds(&[])?;
     server.kubectl(&["create", "namespace", "shop"], "")?;
     server.kubectl(&["create", "namespace", "vault"], "")?;
-    server.apply(&format!("{RIGHTS}{HTTPS}{}", secret("vault")?))?;
-    let token = server.token("istio-system", "windlass-control", "")?;
-    let control = Control::start(&place, 1, &server.kubeconfig("control", &token)?, &[])?;
+    server.apply(&format!("{}{HTTPS}{}", chart_rights("control.yaml")?, secret("vault")?))?;
+    let control = control(&place, &server, 1, &[])?;
     ready(&control).await?;
 
     // One's own namespace: the right is there as soon as somebody refers to a Secret, the Secret comes late.
@@ -184,15 +188,14 @@ async fn a_secret_that_may_not_be_read_is_said_and_heals() -> Result<()> {
     let server = ApiServer::start(&place).await?;
     server.install_crds(&[])?;
     server.kubectl(&["create", "namespace", "shop"], "")?;
-    server.apply(&format!("{RIGHTS}{HTTPS}{}", secret("shop")?))?;
-    let token = server.token("istio-system", "windlass-control", "")?;
-    let kubeconfig = server.kubeconfig("control", &token)?;
-    let control = Control::start(&place, 1, &kubeconfig, &["--bind-secret-reader=false"])?;
+    server.apply(&format!("{}{HTTPS}{}", chart_rights("control.yaml")?, secret("shop")?))?;
+    let control = control(&place, &server, 1, &["--bind-secret-reader=false"])?;
     ready(&control).await?;
     until(&control, "own", "may not get, list and watch secrets in namespace shop").await?;
     ensure!(bound(&server)?.is_empty(), "bound in {:?}", bound(&server)?);
-    let arguments = "create rolebinding readers -n shop --clusterrole=windlass-secret-reader \
-                     --serviceaccount=istio-system:windlass-control";
+    let arguments = format!(
+        "create rolebinding readers -n shop --clusterrole=windlass-secret-reader --serviceaccount=istio-system:{ACCOUNT}"
+    );
     server.kubectl(&arguments.split_whitespace().collect::<Vec<_>>(), "")?;
     let healed = until(&control, "own", "ResolvedRefs").await?;
     eprintln!("a right that comes late is used {healed:?} after");
@@ -237,7 +240,6 @@ struct Served {
     place: Place,
     server: ApiServer,
     control: Control,
-    kubeconfig: PathBuf,
 }
 
 impl Served {
@@ -245,11 +247,10 @@ impl Served {
         let place = Place::take()?;
         let server = ApiServer::start(&place).await?;
         server.install_crds(&[])?;
-        server.apply(&format!("{RIGHTS}{SERVED}{}", redirect(302)))?;
-        let kubeconfig = server.kubeconfig("control", &server.token("istio-system", "windlass-control", "")?)?;
-        let control = Control::start(&place, 1, &kubeconfig, &[])?;
+        server.apply(&format!("{}{SERVED}{}", chart_rights("control.yaml")?, redirect(302)))?;
+        let control = control(&place, &server, 1, &[])?;
         ready(&control).await?;
-        Ok(Self { place, server, control, kubeconfig })
+        Ok(Self { place, server, control })
     }
 
     /// A proxy of the Gateway at the place's address with that number, with a token of a service account.
@@ -316,7 +317,7 @@ async fn proxies_are_who_their_tokens_say() -> Result<()> {
     .await?;
 
     // Another replica signs with the same root, and neither writes anything while nothing changes.
-    let second = Control::start(&served.place, 2, &served.kubeconfig, &[])?;
+    let second = control(&served.place, &served.server, 2, &[])?;
     ready(&second).await?;
     let versions = || -> Result<Vec<String>> {
         let secret = served.server.get("secret", "istio-system", "windlass-ca-secret")?;

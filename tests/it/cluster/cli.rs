@@ -1,6 +1,6 @@
 //! `windlass` against a real API server: what it says of the objects there, and what of what it may not read.
 
-use super::{LIMIT, RIGHTS, ready, secret};
+use super::{LIMIT, ready, secret};
 use anyhow::{Context, Result, ensure};
 use std::{
     net::SocketAddr,
@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 use tests::{
-    kube::{ApiServer, Control},
+    kube::{ApiServer, Control, chart_rights},
     place::{Place, program},
     process::eventually,
 };
@@ -110,7 +110,7 @@ async fn commands_explain_what_the_cluster_has() -> Result<()> {
     server.install_crds(&[])?;
     server.kubectl(&["create", "namespace", "shop"], "")?;
     let certificate = secret("shop")?;
-    server.apply(&format!("{RIGHTS}{SHOP}{LIMITED}{certificate}"))?;
+    server.apply(&format!("{}{SHOP}{LIMITED}{certificate}", chart_rights("control.yaml")?))?;
     let admin = server.admin();
 
     let said = windlass(&admin, &["analyze"])?;

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use std::time::{Duration, Instant};
 use tests::{
     http::{Call, call},
+    kube::ApiServer,
     objects,
     process::eventually,
 };
@@ -29,12 +30,7 @@ async fn another_replica_takes_over() -> Result<()> {
     first.process.stop("KILL", Duration::from_secs(5)).await;
     let began = Instant::now();
     server.apply(&objects::route("web", "web.example", &[("a", 1)]))?;
-    eventually("the route's status", LIMIT, async || {
-        let route = route(&server, "web")?;
-        ensure!(route["status"]["parents"].as_array().is_some_and(|parents| !parents.is_empty()), "{route}");
-        Ok(())
-    })
-    .await?;
+    told_of(&server, "web").await?;
     eprintln!("another leads {:?} after the leader was killed", began.elapsed());
     let lease = server.get("lease", "istio-system", "windlass-leader")?;
     ensure!(lease["spec"]["holderIdentity"] == "control-2", "{lease}");
@@ -64,12 +60,7 @@ async fn a_leader_that_ends_hands_over_at_once() -> Result<()> {
 
     let began = Instant::now();
     server.apply(&objects::route("web", "web.example", &[("a", 1)]))?;
-    eventually("the route's status", LIMIT, async || {
-        let route = route(&server, "web")?;
-        ensure!(route["status"]["parents"].as_array().is_some_and(|parents| !parents.is_empty()), "{route}");
-        Ok(())
-    })
-    .await?;
+    told_of(&server, "web").await?;
     let took = began.elapsed();
     eprintln!("another leads {took:?} after the leader ended");
     ensure!(took < Duration::from_secs(10), "the term of the Lease was waited for: {took:?}");
@@ -79,4 +70,14 @@ async fn a_leader_that_ends_hands_over_at_once() -> Result<()> {
     let told = server.kubectl(&["get", "lease", "-n", "istio-system", "-o", "name"], "")?;
     ensure!(!told.contains("windlass-replica-control-1"), "what it told is left: {told}");
     Ok(())
+}
+
+/// Waits until a route has a status: somebody leads.
+async fn told_of(server: &ApiServer, name: &str) -> Result<()> {
+    eventually("the route's status", LIMIT, async || {
+        let route = route(server, name)?;
+        ensure!(route["status"]["parents"].as_array().is_some_and(|parents| !parents.is_empty()), "{route}");
+        Ok(())
+    })
+    .await
 }
