@@ -9,7 +9,8 @@ use control::{
     source::cluster::once::Refused,
 };
 use kube::{
-    Client, Config,
+    Api, Client, Config,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
     client::UpgradeConnectionError,
     config::{KubeConfigOptions, Kubeconfig},
 };
@@ -121,6 +122,19 @@ impl Cluster {
         format!("app=istiod,istio.io/rev={}", self.revision)
     }
 
+    /// The GatewayClasses of the cluster; none where they may not be read, or Gateway API isn't there.
+    ///
+    /// # Errors
+    /// If the API server can't be asked.
+    pub async fn classes(&self) -> anyhow::Result<Vec<DynamicObject>> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(api::GATEWAY_GROUP, "v1", "GatewayClass"));
+        match Api::<DynamicObject>::all_with(self.client.clone(), &resource).list(&ListParams::default()).await {
+            Ok(all) => Ok(all.items),
+            Err(kube::Error::Api(status)) if [403, 404].contains(&status.code) => Ok(Vec::new()),
+            Err(error) => Err(self.fault(&error, "list", "gatewayclasses.gateway.networking.k8s.io", None)),
+        }
+    }
+
     /// What an error of the API server means to somebody who wanted to do this; the namespace is none for the whole
     /// cluster.
     pub fn fault(&self, error: &kube::Error, verb: &str, resource: &str, namespace: Option<&str>) -> anyhow::Error {
@@ -140,6 +154,12 @@ impl Cluster {
             error => anyhow!("{} can't be asked: {}", self.server, whole(error)),
         }
     }
+}
+
+/// Whether a GatewayClass has a controller of ours.
+pub fn is_class_of_ours(class: &DynamicObject) -> bool {
+    let controller = class.data["spec"]["controllerName"].as_str();
+    controller.is_some_and(|name| [resolve::CONTROLLER, resolve::ENVOY_CONTROLLER].contains(&name))
 }
 
 /// Something that somebody may not do.

@@ -4,17 +4,13 @@ pub mod helm;
 mod rollout;
 
 use crate::{
-    cluster::{Cluster, Flags},
+    cluster::{Cluster, Flags, is_class_of_ours},
     output::{self, Paint},
     precheck,
 };
 use anyhow::{Context, bail};
 use clap::Args;
 use helm::{BASE, CONTROL, Helm, Program};
-use kube::{
-    Api,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
-};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// Installs Windlass in a cluster, or brings it to this program's version: Istio's kinds and the control plane.
@@ -81,19 +77,8 @@ pub fn step<T>(what: &str, act: impl FnOnce() -> anyhow::Result<T>) -> anyhow::R
 
 /// What there is now, and what to do next.
 async fn summary(cluster: &Cluster, is_ready: bool) -> anyhow::Result<String> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(api::GATEWAY_GROUP, "v1", "GatewayClass"));
-    let classes: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource);
-    let is_ours = |class: &DynamicObject| {
-        let controller = class.data["spec"]["controllerName"].as_str();
-        controller.is_some_and(|name| [resolve::CONTROLLER, resolve::ENVOY_CONTROLLER].contains(&name))
-    };
-    let names = match classes.list(&ListParams::default()).await {
-        Ok(all) => {
-            all.items.iter().filter(|class| is_ours(class)).filter_map(|one| one.metadata.name.clone()).collect()
-        }
-        Err(kube::Error::Api(status)) if [403, 404].contains(&status.code) => Vec::new(),
-        Err(error) => return Err(cluster.fault(&error, "list", "gatewayclasses.gateway.networking.k8s.io", None)),
-    };
+    let classes = cluster.classes().await?.into_iter().filter(is_class_of_ours);
+    let names: Vec<String> = classes.filter_map(|class| class.metadata.name).collect();
     let (version, namespace) = (control::VERSION, &cluster.istio_namespace);
     let state = if is_ready { "runs" } else { "is installed" };
     let classes = match names.is_empty() {

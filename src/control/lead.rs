@@ -33,12 +33,18 @@ pub struct Lead {
     pub settings: Settings,
 }
 
+/// The name of the leader's Lease.
+pub const LEADER: &str = lease::NAME;
+/// What the names of replicas' Leases begin with.
+pub const REPLICA: &str = peers::PREFIX;
 /// The classes that are made if they are missing, by controller.
 const CLASSES: [(&str, &str); 3] = [
     (resolve::CONTROLLER, "windlass"),
     (resolve::ENVOY_CONTROLLER, "windlass-envoy"),
     ("istio.io/gateway-controller", "istio"),
 ];
+/// Their description, as in the chart.
+pub const DESCRIPTION: &str = "Gateways whose proxies Windlass runs";
 /// Between two tries.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -115,8 +121,8 @@ async fn make(cluster: &Cluster, api: &Api<DynamicObject>, controller: &str, nam
     let class = json!({
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "GatewayClass",
-        "metadata": {"name": name, "ownerReferences": cluster.owner().await.into_iter().collect::<Vec<_>>()},
-        "spec": {"controllerName": controller, "description": "Gateways whose proxies Windlass runs"},
+        "metadata": {"name": name, "ownerReferences": cluster.owners().await},
+        "spec": {"controllerName": controller, "description": DESCRIPTION},
     });
     let class = serde_json::from_value(class).map_err(kube::Error::SerdeError)?;
     match api.create(&PostParams::default(), &class).await {

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::watch;
 
 /// The Lease's name; each revision has its own.
-const NAME: &str = "windlass-leader";
+pub const NAME: &str = "windlass-leader";
 /// Who hasn't renewed it for so long has lost it,
 const TERM: Duration = Duration::from_secs(15);
 /// and knows it before everybody else does.
@@ -123,7 +123,7 @@ async fn round(cluster: &Cluster, api: &Api<Lease>, name: &str, election: &mut E
     match election.see(lease.as_ref().map(record), now) {
         Act::Wait => return Ok(()),
         Act::Create => {
-            let owner_references = cluster.owner().await.map(|owner| vec![owner]);
+            let owner_references = Some(cluster.owners().await);
             let metadata = ObjectMeta { name: Some(name.into()), owner_references, ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(spec(None, &election.name)) };
             api.create(&PostParams::default(), &lease).await?;

@@ -25,6 +25,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What their names begin with.
+pub const PREFIX: &str = "windlass-replica-";
 /// Label of these Leases: the revision, for those of another have other Gateways.
 const LABEL: &str = "windlass.io/replica";
 /// Annotation with the words, by Gateway.
@@ -50,7 +52,7 @@ pub async fn run(cluster: Cluster, board: Board, mut drain: Drain) {
         let words = board.words();
         if told.is_due(&words) {
             match tokio::time::timeout(RENEW, tell(&api, &cluster, &words)).await {
-                Ok(Ok(())) => told.now(Some(words)),
+                Ok(Ok(())) => told.now(Some(words.clone())),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "other replicas can't be told what proxies acknowledged");
                     told.now(None);
@@ -59,7 +61,8 @@ pub async fn run(cluster: Cluster, board: Board, mut drain: Drain) {
             }
         }
         board.hear(peers.words());
-        let wait = told.wait(&board.words());
+        // What they are by now is looked at when the board says that something has changed.
+        let wait = told.wait(&words);
         tokio::select! {
             _ = changes.changed() => {}
             Some(event) = events.next() => peers.heard(event),
@@ -73,7 +76,7 @@ pub async fn run(cluster: Cluster, board: Board, mut drain: Drain) {
 }
 
 fn name(pod: &str) -> String {
-    format!("windlass-replica-{pod}")
+    format!("{PREFIX}{pod}")
 }
 
 async fn tell(api: &Api<Lease>, cluster: &Cluster, words: &Words) -> Result<(), kube::Error> {
@@ -84,7 +87,7 @@ async fn tell(api: &Api<Lease>, cluster: &Cluster, words: &Words) -> Result<(), 
         "metadata": {
             "name": name(pod),
             "labels": {LABEL: cluster.revision.to_string()},
-            "ownerReferences": cluster.owner().await.into_iter().collect::<Vec<_>>(),
+            "ownerReferences": cluster.owners().await,
             "annotations": {WORDS: serde_json::to_string(words).unwrap_or_default()},
         },
         "spec": {

@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams},
+    api::{DynamicObject, ListParams, PostParams},
 };
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -171,12 +171,7 @@ async fn others(cluster: &Cluster) -> anyhow::Result<Vec<Check>> {
                 let version = deployment.labels().get("app.kubernetes.io/version").cloned().unwrap_or_default();
                 Check::new(Level::Ok, "installed already", format!("Deployment {place}, version {version}"))
             }
-            (true, false) if deployment.name_any() != cluster.control() => {
-                let message =
-                    format!("Deployment {place} is Istio's: leave the class istio to it (gatewayClasses.istio)");
-                Check::new(Level::Warning, "another control plane", message)
-            }
-            (true, false) => {
+            (true, false) if deployment.name_any() == cluster.control() => {
                 let message =
                     format!("Deployment {place} is Istio's: choose another --istioNamespace, or uninstall it first");
                 Check::new(Level::Error, "another control plane", message)
@@ -185,7 +180,7 @@ async fn others(cluster: &Cluster) -> anyhow::Result<Vec<Check>> {
                 let message = format!("Deployment {place} is a Windlass too: both would serve the same classes");
                 Check::new(Level::Error, "another control plane", message)
             }
-            (false, false) => {
+            (_, false) => {
                 let message =
                     format!("Deployment {place} is Istio's: leave the class istio to it (gatewayClasses.istio)");
                 Check::new(Level::Warning, "another control plane", message)
@@ -237,13 +232,6 @@ where
 
 /// Classes of our names that are somebody else's.
 async fn classes(cluster: &Cluster) -> anyhow::Result<Vec<Check>> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(api::GATEWAY_GROUP, "v1", "GatewayClass"));
-    let api: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource);
-    let all = match api.list(&ListParams::default()).await {
-        Ok(all) => all.items,
-        Err(kube::Error::Api(status)) if [403, 404].contains(&status.code) => return Ok(Vec::new()),
-        Err(error) => return Err(cluster.fault(&error, "list", "gatewayclasses.gateway.networking.k8s.io", None)),
-    };
     let ours = [("windlass", resolve::CONTROLLER), ("windlass-envoy", resolve::ENVOY_CONTROLLER)];
     let check = |class: &DynamicObject| {
         let controller = class.data["spec"]["controllerName"].as_str().unwrap_or_default();
@@ -253,7 +241,7 @@ async fn classes(cluster: &Cluster) -> anyhow::Result<Vec<Check>> {
             Check::new(Level::Warning, "GatewayClass", message)
         })
     };
-    Ok(all.iter().filter_map(check).collect())
+    Ok(cluster.classes().await?.iter().filter_map(check).collect())
 }
 
 /// A list, or what it means that it may not be had.

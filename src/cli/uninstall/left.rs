@@ -1,6 +1,12 @@
 //! What the control plane has made by itself, and helm knows nothing of.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, is_class_of_ours};
+use control::{
+    cluster::{bundle, root},
+    deploy,
+    lead::{self, DESCRIPTION},
+    source::cluster::rights,
+};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
@@ -29,67 +35,57 @@ pub struct Thing {
 /// The kinds, with what finds ours among them.
 struct Sought {
     gvk: [&'static str; 3],
-    select: &'static str,
-    is_field: bool,
+    select: Select,
     is_of_namespace: bool,
     is_ours: fn(&DynamicObject) -> bool,
 }
 
-/// Who writes the trust bundle in every namespace; one that Istio wrote is Istio's.
-const BUNDLES: &str = "windlass-ca";
+/// What finds them.
+enum Select {
+    All,
+    Name(&'static str),
+    Labels(&'static [(&'static str, &'static str)]),
+}
 
 const ALWAYS: [Sought; 4] = [
     Sought {
         gvk: ["", "v1", "ConfigMap"],
-        select: "metadata.name=istio-ca-root-cert",
-        is_field: true,
+        select: Select::Name(bundle::CONFIG_MAP),
         is_of_namespace: false,
-        is_ours: |map| map.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(BUNDLES)),
+        // One that Istio wrote is Istio's.
+        is_ours: |map| map.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(bundle::MANAGER)),
     },
     Sought {
         gvk: ["rbac.authorization.k8s.io", "v1", "RoleBinding"],
-        select: "app.kubernetes.io/managed-by=windlass,app.kubernetes.io/component=secret-reader",
-        is_field: false,
+        select: Select::Labels(&rights::LABELS),
         is_of_namespace: false,
         is_ours: |_| true,
     },
     Sought {
         gvk: ["coordination.k8s.io", "v1", "Lease"],
-        select: "",
-        is_field: false,
+        select: Select::All,
         is_of_namespace: true,
         // The leader's, and each replica's word.
-        is_ours: |lease| {
-            lease.name_any().starts_with("windlass-leader") || lease.name_any().starts_with("windlass-replica-")
-        },
+        is_ours: |lease| lease.name_any().starts_with(lead::LEADER) || lease.name_any().starts_with(lead::REPLICA),
     },
     // Classes of ours that came with Gateway API after the chart.
     Sought {
         gvk: ["gateway.networking.k8s.io", "v1", "GatewayClass"],
-        select: "",
-        is_field: false,
+        select: Select::All,
         is_of_namespace: false,
         is_ours: |class| {
-            let controller = class.data["spec"]["controllerName"].as_str().unwrap_or_default();
-            [resolve::CONTROLLER, resolve::ENVOY_CONTROLLER].contains(&controller)
+            is_class_of_ours(class)
                 && class.labels().get("app.kubernetes.io/managed-by").is_none_or(|by| by != "Helm")
-                && class.data["spec"]["description"] == "Gateways whose proxies Windlass runs"
+                && class.data["spec"]["description"] == DESCRIPTION
         },
     },
 ];
 
 const PURGED: [Sought; 2] = [
-    Sought {
-        gvk: ["", "v1", "Secret"],
-        select: "metadata.name=windlass-ca-secret",
-        is_field: true,
-        is_of_namespace: true,
-        is_ours: |_| true,
-    },
+    Sought { gvk: ["", "v1", "Secret"], select: Select::Name(root::SECRET), is_of_namespace: true, is_ours: |_| true },
     Sought {
         gvk: ["apiextensions.k8s.io", "v1", "CustomResourceDefinition"],
-        select: "app.kubernetes.io/part-of=windlass",
-        is_field: false,
+        select: Select::Labels(&[("app.kubernetes.io/part-of", "windlass")]),
         is_of_namespace: false,
         is_ours: |_| true,
     },
@@ -141,7 +137,14 @@ async fn find(cluster: &Cluster, sought: &Sought) -> anyhow::Result<Vec<Thing>> 
         None => Api::all_with(cluster.client.clone(), &resource),
     };
     let params = ListParams::default();
-    let params = if sought.is_field { params.fields(sought.select) } else { params.labels(sought.select) };
+    let params = match sought.select {
+        Select::All => params,
+        Select::Name(name) => params.fields(&format!("metadata.name={name}")),
+        Select::Labels(labels) => {
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            params.labels(&labels.join(","))
+        }
+    };
     let name = format!("{}.{group}", resource.plural);
     let found = match api.list(&params).await {
         // Gateway API isn't there.
@@ -160,12 +163,12 @@ async fn find(cluster: &Cluster, sought: &Sought) -> anyhow::Result<Vec<Thing>> 
 
 async fn gateways(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let api: Api<Deployment> = Api::all(cluster.client.clone());
-    let managed = ["windlass.io-gateway-controller", "windlass.io-envoy-gateway-controller"];
-    let select = format!("{} in ({})", control::deploy::MANAGED, managed.join(","));
+    let managed = [resolve::CONTROLLER, resolve::ENVOY_CONTROLLER].map(deploy::managed_by);
+    let select = format!("{} in ({})", deploy::MANAGED, managed.join(","));
     let found = api.list_metadata(&ListParams::default().labels(&select)).await;
     let found = found.map_err(|error| cluster.fault(&error, "list", "deployments.apps", None))?;
     let of = |one: &PartialObjectMeta<Deployment>| {
-        let gateway = one.labels().get(control::deploy::GATEWAY_NAME).cloned().unwrap_or_default();
+        let gateway = one.labels().get(deploy::GATEWAY_NAME).cloned().unwrap_or_default();
         format!("{}/{gateway}", one.namespace().unwrap_or_default())
     };
     Ok(found.iter().map(of).collect())

@@ -24,6 +24,8 @@ use std::{
 
 /// The ConfigMap's name.
 pub const CONFIG_MAP: &str = "istio-ca-root-cert";
+/// Who writes it, as its managed fields say.
+pub const MANAGER: &str = "windlass-ca";
 /// The key in it.
 const KEY: &str = "root-cert.pem";
 /// How often the bundle is looked at; and who rewrites a ConfigMap again and again is answered no more often.
@@ -154,10 +156,10 @@ async fn apply(cluster: &Cluster, namespace: &str, bundle: &str) -> kube::Result
         "metadata": {
             "name": CONFIG_MAP,
             "labels": {"istio.io/config": "true"},
-            "ownerReferences": cluster.owner().await.into_iter().collect::<Vec<_>>(),
+            "ownerReferences": cluster.owners().await,
         },
         "data": {KEY: bundle},
     });
     let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-    api.patch(CONFIG_MAP, &PatchParams::apply("windlass-ca").force(), &Patch::Apply(map)).await.map(drop)
+    api.patch(CONFIG_MAP, &PatchParams::apply(MANAGER).force(), &Patch::Apply(map)).await.map(drop)
 }

@@ -28,11 +28,15 @@ impl Owner {
 }
 
 impl Cluster {
-    /// Who owns what is made; nobody where the ClusterRole isn't there, or may not be read.
-    pub async fn owner(&self) -> Option<OwnerReference> {
-        if let Some(owner) = self.owner.known() {
-            return Some(owner);
+    /// Who owns what is made, as metadata has it; nobody where the ClusterRole isn't there, or may not be read.
+    pub async fn owners(&self) -> Vec<OwnerReference> {
+        match self.owner.known() {
+            Some(owner) => vec![owner],
+            None => self.find_owner().await.into_iter().collect(),
         }
+    }
+
+    async fn find_owner(&self) -> Option<OwnerReference> {
         let (api, name) = (Api::<ClusterRole>::all(self.client.clone()), self.revision.own(READER));
         let found = api.get_metadata(&name).await.inspect_err(|error| {
             tracing::debug!(%error, role = name, "nobody will own what is made");

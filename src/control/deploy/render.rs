@@ -1,6 +1,7 @@
 //! The manifests of a Gateway's proxies; pure.
 
 use super::overlay;
+use crate::cluster::bundle::CONFIG_MAP;
 use model::{DataPlane, Exposure, Infrastructure, ObjectKey, Overlay, Protocol, ServedPort};
 use proto::Resource;
 use serde_json::{Map, Value, json};
@@ -204,7 +205,7 @@ impl Render<'_> {
                 {"name": "token", "projected": {"sources": [{"serviceAccountToken": {
                     "audience": "istio-ca", "expirationSeconds": 43200, "path": "istio-token",
                 }}]}},
-                {"name": "root", "configMap": {"name": "istio-ca-root-cert"}},
+                {"name": "root", "configMap": {"name": CONFIG_MAP}},
                 {"name": "data", "emptyDir": {}},
             ],
         })

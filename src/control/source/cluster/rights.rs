@@ -21,6 +21,9 @@ use tokio::sync::watch;
 
 /// The ClusterRole that lets its holder read Secrets, one for each revision. The chart makes it and binds it to nobody.
 pub const READER: &str = "windlass-secret-reader";
+/// The labels of our bindings.
+pub const LABELS: [(&str, &str); 2] =
+    [("app.kubernetes.io/managed-by", "windlass"), ("app.kubernetes.io/component", "secret-reader")];
 /// How long a binding outlives the last reference.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often all bindings are compared with what they should be.
@@ -148,12 +151,11 @@ impl Rights {
     }
 
     async fn binding(&self) -> RoleBinding {
-        let labels = [("app.kubernetes.io/managed-by", "windlass"), ("app.kubernetes.io/component", "secret-reader")];
         RoleBinding {
             metadata: ObjectMeta {
                 name: Some(binding_name(&self.cluster)),
-                labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
-                owner_references: self.cluster.owner().await.map(|owner| vec![owner]),
+                labels: Some(LABELS.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+                owner_references: Some(self.cluster.owners().await),
                 ..ObjectMeta::default()
             },
             role_ref: RoleRef {
