@@ -6,6 +6,7 @@
 //! is not known here.
 
 mod authorization_policy;
+mod backend;
 mod backend_tls_policy;
 mod backend_traffic_policy;
 #[cfg(test)]
@@ -32,6 +33,9 @@ pub mod validate;
 pub use authorization_policy::{
     AuthorizationPolicy, AuthorizationPolicyAction, AuthorizationPolicySpec, Condition, ExtensionProvider, Operation,
     PolicyTargetReference, Rule, RuleFrom, RuleTo, Source, WorkloadSelector,
+};
+pub use backend::{
+    BackendPort, BackendProtocol, BackendSpec, BackendTls, BackendTlsMode, BackendType, ExternalHostname, XBackend,
 };
 pub use backend_tls_policy::{
     BackendTlsPolicy, BackendTlsPolicySpec, BackendTlsPolicyValidation, SectionTargetReference, SubjectAltName,
@@ -92,3 +96,5 @@ pub use stream_route::{
 
 /// The API group of Gateway API.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+/// The API group of what Gateway API tries out.
+pub const X_GATEWAY_GROUP: &str = "gateway.networking.x-k8s.io";

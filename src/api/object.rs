@@ -3,7 +3,7 @@
 use crate::{
     AuthorizationPolicy, BackendTlsPolicy, ConfigMap, EndpointSlice, Gateway, GatewayClass, GrpcRoute, HttpRoute,
     ListenerSet, Namespace, ObjectMeta, ReferenceGrant, RequestAuthentication, Secret, Service, TcpRoute, TlsRoute,
-    UdpRoute, XBackendTrafficPolicy,
+    UdpRoute, XBackend, XBackendTrafficPolicy,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -129,6 +129,8 @@ kinds! {
     ConfigMap = "ConfigMap", "", ["v1"], true;
     /// A BackendTLSPolicy.
     BackendTlsPolicy = "BackendTLSPolicy", "gateway.networking.k8s.io", ["v1", "v1alpha3"], true;
+    /// An XBackend.
+    XBackend = "XBackend", "gateway.networking.x-k8s.io", ["v1alpha1"], true;
     /// An XBackendTrafficPolicy.
     XBackendTrafficPolicy = "XBackendTrafficPolicy", "gateway.networking.x-k8s.io", ["v1alpha1"], true;
     /// An AuthorizationPolicy.

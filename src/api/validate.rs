@@ -4,6 +4,7 @@
 //! schemas as well. What the API server accepts and the specification says is wrong (a listener conflict, a missing
 //! Service) is a verdict of `resolve`, not an error here.
 
+mod backend;
 mod backend_tls_policy;
 mod backend_traffic_policy;
 mod core;
@@ -52,6 +53,7 @@ pub fn check(object: &Object) -> Vec<Violation> {
         Object::Secret(secret) => core::secret(&mut check, secret),
         Object::ConfigMap(map) => core::config_map(&mut check, map),
         Object::BackendTlsPolicy(policy) => backend_tls_policy::policy(&mut check, &policy.spec),
+        Object::XBackend(object) => backend::backend(&mut check, &object.spec),
         Object::XBackendTrafficPolicy(policy) => backend_traffic_policy::policy(&mut check, &policy.spec),
         Object::AuthorizationPolicy(policy) => policy::policy(&mut check, &policy.spec),
         Object::RequestAuthentication(object) => policy::authentication(&mut check, &object.spec),

@@ -1,6 +1,6 @@
 //! Clusters: what a route forwards to, and the endpoints behind it.
 
-use crate::TrustKey;
+use crate::{CertificateKey, TrustKey};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// What a backend speaks, from the Service port's `appProtocol` (GEP-1911).
@@ -19,7 +19,7 @@ pub enum AppProtocol {
 pub enum Discovery {
     /// From EndpointSlices, by EDS under the cluster's own name.
     Endpoints,
-    /// From DNS: a Service of type ExternalName.
+    /// From DNS: a Service of type ExternalName, or a host outside of the cluster.
     Dns {
         /// The name to resolve.
         host: Arc<str>,
@@ -46,14 +46,27 @@ pub struct Originate {
     pub names: Vec<SubjectName>,
     /// Who must vouch for it.
     pub trust: TrustKey,
+    /// What it gets to see of us.
+    pub shown: Shown,
 }
 
-/// What a policy says of TLS to a backend.
+/// The certificate that a backend gets to see.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shown {
+    /// The Gateway's, if it has one.
+    OfGateway,
+    /// This one.
+    Own(CertificateKey),
+    /// None, whatever the Gateway has.
+    Nothing,
+}
+
+/// What a policy, or the backend itself, says of TLS to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BackendTls {
     /// It is spoken.
     Originate(Originate),
-    /// The policy can't be kept: there is no way to the backend.
+    /// That can't be kept: there is no way to the backend.
     Broken,
 }
 

@@ -24,7 +24,8 @@ pub use authentication::{Authentication, JwtRule};
 pub use authorizer::{Authorizer, AuthorizerBody, AuthorizerHttp, AuthorizerProtocol};
 pub use certificate::{CertificateKey, KeyPair};
 pub use cluster::{
-    AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, RetryBudget, SubjectName,
+    AppProtocol, BackendTls, Cluster, Discovery, Endpoint, Endpoints, Health, Originate, RetryBudget, Shown,
+    SubjectName,
 };
 pub use host::Hostname;
 pub use identity::{Identity, IdentityError, TrustDomain};

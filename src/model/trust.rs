@@ -8,6 +8,8 @@ use std::{fmt, sync::Arc};
 pub enum TrustKey {
     /// What a BackendTLSPolicy names: `backend-ca://<ns>/<name>`.
     Backend(ObjectKey),
+    /// What an XBackend names: `xbackend-ca://<ns>/<name>`.
+    XBackend(ObjectKey),
     /// What a Gateway names for its clients, for one port or by default: `client-ca://<ns>/<gateway>/<port>`.
     Clients {
         /// The Gateway.
@@ -23,6 +25,7 @@ impl fmt::Display for TrustKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(policy) => write!(f, "backend-ca://{policy}"),
+            Self::XBackend(backend) => write!(f, "xbackend-ca://{backend}"),
             Self::Clients { gateway, port: Some(port) } => write!(f, "client-ca://{gateway}/{port}"),
             Self::Clients { gateway, port: None } => write!(f, "client-ca://{gateway}/default"),
             Self::System => f.write_str("system-ca"),

@@ -8,11 +8,12 @@ use crate::{
     authority::Authorities,
     service_policy::{Claim, Reach, Target, Targets, winner},
     status::{Fault, unless},
+    validation::Validation,
     wanted::Wanted,
 };
-use api::{BackendTlsPolicySpec, SubjectAltNameType};
+use api::BackendTlsPolicySpec;
 use engine::{Engine, Table, View};
-use model::{BackendTls, ObjectKey, ObjectRef, Originate, Status, SubjectName, Trust, TrustKey};
+use model::{BackendTls, ObjectKey, ObjectRef, Shown, Status, Trust, TrustKey};
 use std::sync::Arc;
 
 const KIND: &str = "BackendTLSPolicy";
@@ -33,9 +34,8 @@ pub(crate) struct BackendTlsPolicies {
 #[derive(Clone, Debug, PartialEq)]
 struct ReadPolicy {
     targets: Targets,
-    originate: Originate,
-    authorities: Vec<Result<ObjectKey, Fault>>,
-    /// What is wrong with it whatever it refers to.
+    validation: Validation,
+    /// What is wrong with the rest of it.
     fault: Option<Fault>,
 }
 
@@ -51,20 +51,18 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, authorities: &Author
     let read = engine.derive("backend TLS policies read", &inputs.backend_tls_policies, |_, key, rows| {
         rows.iter().map(|policy| (key.clone(), read(key, policy))).collect()
     });
-    let verdicts = authorities.verdicts;
+    let authorities = *authorities;
     let judged = engine.derive("backend TLS policies judged", &read, move |view, key, rows| {
-        rows.iter().map(|policy| (key.clone(), judge(view, policy, verdicts))).collect()
+        rows.iter().map(|policy| (key.clone(), judge(view, policy, &authorities))).collect()
     });
     let claims = engine.derive("backend TLS claims", &read, |_, _, rows| {
         rows.iter().flat_map(|policy| policy.targets.claims()).collect()
     });
-    let usable = authorities.usable;
-    let trust = engine.derive("backend authorities", &read, move |view, key, rows| {
-        rows.iter().filter_map(|policy| trust(view, key, policy, usable)).collect()
+    let trust = engine.derive("backend authorities", &read, move |view, _, rows| {
+        rows.iter().filter_map(|policy| policy.validation.trust(view, &authorities)).collect()
     });
     let wanted = engine.derive("objects wanted by backend TLS policies", &read, |_, _, rows| {
-        let maps = rows.iter().flat_map(|policy| policy.authorities.iter().flatten());
-        maps.map(|map| (ObjectRef::new("ConfigMap", map.clone()), ())).collect()
+        rows.iter().flat_map(|policy| policy.validation.wanted()).map(|object| (object, ())).collect()
     });
     BackendTlsPolicies { read, judged, claims, trust, wanted }
 }
@@ -85,90 +83,29 @@ fn read(key: &ObjectKey, policy: &api::BackendTlsPolicy) -> ReadPolicy {
     let references = spec.target_refs.iter();
     let references =
         references.map(|target| (&*target.group, &*target.kind, &*target.name, target.section_name.as_deref()));
-    let validation = &spec.validation;
-    let authorities = validation.ca_certificate_refs.iter().enumerate();
-    let authorities = authorities.map(|(index, reference)| match (&*reference.group, &*reference.kind) {
-        ("", "ConfigMap") => Ok(ObjectKey::new(key.namespace.clone(), &*reference.name)),
-        (group, kind) => {
-            let field = format!("spec.validation.caCertificateRefs[{index}]");
-            Err(Fault::new("InvalidKind", format!("{field}: wanted a ConfigMap, saw a {kind} of {group:?}")))
-        }
-    });
-    let trust = match validation.well_known_ca_certificates {
-        Some(_) => TrustKey::System,
-        None => TrustKey::Backend(key.clone()),
-    };
-    let server_name: Arc<str> = (*validation.hostname).into();
-    let names = match &*validation.subject_alt_names {
-        [] => vec![SubjectName::Dns(server_name.clone())],
-        names => names.iter().filter_map(subject_name).collect(),
-    };
+    let field = (key, "spec.validation");
     ReadPolicy {
         targets: Targets::new(key, &policy.metadata, references),
-        originate: Originate { server_name, names, trust },
-        authorities: authorities.collect(),
+        validation: Validation::read(field, TrustKey::Backend(key.clone()), Shown::OfGateway, &spec.validation),
         fault: fault(spec),
     }
 }
 
-fn subject_name(name: &api::SubjectAltName) -> Option<SubjectName> {
-    match name.kind {
-        SubjectAltNameType::Hostname => name.hostname.as_deref().map(|name| SubjectName::Dns(name.into())),
-        SubjectAltNameType::Uri => name.uri.as_deref().map(|uri| SubjectName::Uri(uri.into())),
-    }
-}
-
+/// An option may ask for more security than we would give without it.
 fn fault(spec: &BackendTlsPolicySpec) -> Option<Fault> {
-    let known = spec.validation.well_known_ca_certificates.as_deref();
-    if let Some(other) = known.filter(|known| *known != "System") {
-        let what = format!("spec.validation.wellKnownCACertificates: wanted System, saw {other:?}");
-        return Some(Fault::new("Invalid", what));
-    }
-    // An option may ask for more security than we would give without it.
     let option = spec.options.keys().next()?;
     Some(Fault::new("Invalid", format!("spec.options: {option:?} is not known; remove it")))
 }
 
-fn judge(view: &View, policy: &ReadPolicy, verdicts: Table<ObjectKey, Option<String>>) -> Judged {
-    let invalid = |index: usize, why: String| {
-        Fault::new("InvalidCACertificateRef", format!("spec.validation.caCertificateRefs[{index}]: {why}"))
-    };
-    let faults = policy.authorities.iter().enumerate().map(|(index, authority)| match authority {
-        Err(fault) => Some(fault.clone()),
-        Ok(map) => match view.get(&verdicts, map).as_deref() {
-            None => Some(invalid(index, format!("ConfigMap {map} does not exist"))),
-            Some(Some(why)) => Some(invalid(index, format!("ConfigMap {map} {why}"))),
-            Some(None) => None,
-        },
-    });
-    let faults: Vec<_> = faults.collect();
-    let nobody = !faults.is_empty() && faults.iter().all(Option::is_some);
-    let refs_fault = faults.into_iter().flatten().next();
-    let no_authority = refs_fault.as_ref().filter(|_| nobody);
-    let no_authority = no_authority.map(|fault| Fault::new("NoValidCACertificate", &*fault.message));
-    let fault = policy.fault.clone().or(no_authority);
+fn judge(view: &View, policy: &ReadPolicy, authorities: &Authorities) -> Judged {
+    let checked = policy.validation.judge(view, authorities);
+    let invalid = checked.fault.as_ref().filter(|fault| fault.reason == "Invalid").or(policy.fault.as_ref());
+    let fault = invalid.or(checked.fault.as_ref()).cloned();
     let tls = match &fault {
-        None => BackendTls::Originate(policy.originate.clone()),
+        None => BackendTls::Originate(policy.validation.originate.clone()),
         Some(_) => BackendTls::Broken,
     };
-    Judged { tls, fault, refs_fault }
-}
-
-fn trust(
-    view: &View,
-    key: &ObjectKey,
-    policy: &ReadPolicy,
-    usable: Table<ObjectKey, Arc<[u8]>>,
-) -> Option<(TrustKey, Trust)> {
-    if policy.originate.trust == TrustKey::System {
-        return Some((TrustKey::System, Trust::System));
-    }
-    let maps = policy.authorities.iter().filter_map(|authority| authority.as_ref().ok());
-    let roots = maps.filter_map(|map| view.get(&usable, map)).fold(Vec::new(), |mut all, pem| {
-        all.extend_from_slice(&pem);
-        all
-    });
-    (!roots.is_empty()).then(|| (TrustKey::Backend(key.clone()), Trust::Roots(roots.into())))
+    Judged { tls, fault, refs_fault: checked.refs_fault }
 }
 
 /// Declares the statuses. Their ancestors are the Gateways whose routes lead to the Service.

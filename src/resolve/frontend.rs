@@ -119,11 +119,8 @@ pub(crate) fn declare(
     let followed = engine.derive("certificates for backends followed", &gateways.shapes, move |view, key, rows| {
         let follow = |shape: &Arc<GatewayShape>| {
             let reference = shape.shown.as_ref()?;
-            let found = certificate(view, (Referrer::Gateway, key), reference, &certificates, grants);
-            Some(found.map_err(|(reason, why)| {
-                let reason = if reason == "RefNotPermitted" { reason } else { "InvalidClientCertificateRef" };
-                Fault::new(reason, format!("spec.tls.backend.clientCertificateRef: {why}"))
-            }))
+            let field = "spec.tls.backend.clientCertificateRef";
+            Some(client_certificate(view, (Referrer::Gateway, key), (field, reference), &certificates, grants))
         };
         rows.iter().filter_map(follow).map(|followed| (key.clone(), followed)).collect()
     });
@@ -136,6 +133,20 @@ pub(crate) fn declare(
             rows.iter().filter_map(|one| Some((key.clone(), one.as_ref().as_ref().err()?.clone()))).collect()
         }),
     }
+}
+
+/// The certificate that backends are shown by what refers to it in a field.
+pub(crate) fn client_certificate(
+    view: &View,
+    from: (Referrer, &ObjectKey),
+    (field, reference): (&str, &SecretObjectReference),
+    certificates: &Certificates,
+    grants: Grants,
+) -> Result<CertificateKey, Fault> {
+    certificate(view, from, reference, certificates, grants).map_err(|(reason, why)| {
+        let reason = if reason == "RefNotPermitted" { reason } else { "InvalidClientCertificateRef" };
+        Fault::new(reason, format!("{field}: {why}"))
+    })
 }
 
 /// The Secret of the certificate that backends are shown, if the Gateway may use it.

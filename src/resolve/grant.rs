@@ -1,7 +1,7 @@
 //! ReferenceGrants: which references into another namespace are welcome.
 
 use crate::{Inputs, kind::RouteKind};
-use api::GATEWAY_GROUP;
+use api::{GATEWAY_GROUP, X_GATEWAY_GROUP};
 use engine::{Engine, Table, View};
 use model::ObjectKey;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ pub(crate) enum Referrer {
     Gateway,
     ListenerSet,
     Route(RouteKind),
+    XBackend,
 }
 
 /// Kinds that others refer to.
@@ -20,6 +21,7 @@ pub(crate) enum Referent {
     ConfigMap,
     Secret,
     Service,
+    XBackend,
 }
 
 /// From a kind in a namespace to a kind in a namespace: who asks for this reads no other grant.
@@ -43,6 +45,7 @@ fn granted(namespace: &Arc<str>, spec: &api::ReferenceGrantSpec) -> Vec<(GrantKe
         let kind = match (&*from.group, &*from.kind) {
             (GATEWAY_GROUP, "Gateway") => Referrer::Gateway,
             (GATEWAY_GROUP, "ListenerSet") => Referrer::ListenerSet,
+            (X_GATEWAY_GROUP, "XBackend") => Referrer::XBackend,
             (group, kind) => Referrer::Route(RouteKind::find(group, kind)?),
         };
         Some((kind, Arc::<str>::from(&*from.namespace)))
@@ -52,6 +55,7 @@ fn granted(namespace: &Arc<str>, spec: &api::ReferenceGrantSpec) -> Vec<(GrantKe
             ("", "ConfigMap") => Referent::ConfigMap,
             ("", "Secret") => Referent::Secret,
             ("", "Service") => Referent::Service,
+            (X_GATEWAY_GROUP, "XBackend") => Referent::XBackend,
             _ => return None,
         };
         // The API server lets an empty name pass; it means the same as none.

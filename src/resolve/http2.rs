@@ -15,18 +15,19 @@ fn beside(name: &str) -> Arc<str> {
     name.replacen("|http2|", "||", 1).into()
 }
 
-/// All clusters: those of the ports, and those that are `wanted`.
+/// All clusters: those that stand for what is written, and those that are `wanted`.
 pub(crate) fn clusters(
     engine: &mut Engine,
-    of_ports: Table<Arc<str>, Cluster>,
+    written: &[Table<Arc<str>, Cluster>],
     wanted: Table<Arc<str>, ()>,
 ) -> Table<Arc<str>, Cluster> {
+    let written = engine.union("clusters as written", written);
     let http2 = engine.derive("HTTP/2 clusters", &wanted, move |view: &View, name, _| {
-        let cluster = view.get(&of_ports, &beside(name));
+        let cluster = view.get(&written, &beside(name));
         let in_http2 = |cluster: &Cluster| Cluster { protocol: AppProtocol::H2c, ..cluster.clone() };
         cluster.map(|cluster| (name.clone(), in_http2(&cluster))).into_iter().collect()
     });
-    engine.union("all clusters", &[of_ports, http2])
+    engine.union("all clusters", &[written, http2])
 }
 
 /// Their endpoints: the same as beside.

@@ -8,6 +8,7 @@
 //! gateways, listener sets ------+-> gateways' shapes --> surfaces (what routes see), listeners, workloads
 //! secrets --> certificate verdicts, grants ------------------^ (listeners only)
 //! config maps --> authority verdicts --> backend TLS policies --> clusters; authorities --> trust
+//! xbackends, authority and certificate verdicts --> places (what routes see), clusters, trust
 //! backend traffic policies --> traffic of services --> clusters (retry budgets), routed (sessions)
 //! routes --------> rules (parsed) --> routed (references resolved: services, grants)
 //!             +-> heads --> parents (surfaces, namespaces' labels, rivals of the other kind) --> attached routes
@@ -56,8 +57,10 @@ mod service_policy;
 mod settings;
 mod status;
 mod stream;
+mod validation;
 mod virtual_host;
 mod wanted;
+mod xbackend;
 
 pub use authentication::{FetchedKeys, KeySource};
 pub use feature::SUPPORTED_FEATURES;
@@ -88,7 +91,7 @@ pub struct Tables {
     pub virtual_hosts: Table<VirtualHostKey, VirtualHost>,
     /// Streams, one row each.
     pub streams: Table<StreamKey, Stream>,
-    /// Clusters by name, one for each port of each Service.
+    /// Clusters by name, one for each port of each Service and one for each XBackend.
     pub clusters: Table<Arc<str>, Cluster>,
     /// Endpoints by the name of their cluster.
     pub endpoints: Table<Arc<str>, Endpoints>,
@@ -133,19 +136,19 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let traffic = backend_traffic::declare(engine, &inputs);
     let services = service::declare(engine, &inputs, &backend_tls, traffic.by_service, &settings);
     let endpoints = endpoints::declare(engine, &inputs, &services);
+    let xbackends = xbackend::declare(engine, &inputs, (&authorities, &certificates), grants, &settings);
+    let backends = route::backend::Backends::new(&services, &xbackends, grants);
     let classes = class::declare(engine, &inputs, &settings);
     let labels = namespace::declare(engine, &inputs);
     let gateways = gateway::declare(engine, &inputs, &classes, labels, &settings);
     let listeners = listener::declare(engine, &gateways, &certificates, &authorities, grants);
     let frontends = frontend::declare(engine, &gateways, &authorities, &certificates, grants);
-    let routes = route::declare(engine, &inputs, &services, grants);
-    let stream_routes = stream::declare_routes(engine, &inputs, &services, grants);
-    let heads = engine.union("all route heads", &[routes.heads, stream_routes.heads]);
-    let refs = engine.union("all reference faults", &[routes.refs, stream_routes.refs]);
-    let routes = route::Routes { heads, refs, ..routes };
+    let routes = route::declare(engine, &inputs, backends);
+    let stream_routes = stream::declare_routes(engine, &inputs, backends);
+    let routes = stream_routes.beside(engine, routes);
     let policies = policy::declare(engine, &inputs, &gateways, services.shapes, &settings);
     let http2 = engine.union("clusters in HTTP/2", &[routes.http2, policies.http2]);
-    let clusters = http2::clusters(engine, services.clusters, http2);
+    let clusters = http2::clusters(engine, &[services.clusters, xbackends.clusters], http2);
     let endpoints = http2::endpoints(engine, endpoints, http2);
     let rivals = rivals::declare(engine, &gateways, &routes, labels);
     let parents = parent::declare(engine, &gateways, &routes, labels, rivals);
@@ -158,10 +161,11 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         status::declare(engine, &inputs, &classes, &gateways, &listeners, &frontends, &routes, &parents, &policies);
     let reach = service_policy::Reach::declare(engine, services.shapes, hosts.gateway_clusters, gateways.workloads);
     let of_backends = [
+        xbackend::statuses(engine, &inputs, &xbackends, routes.xbackends, &parents, gateways.workloads),
         backend_tls::statuses(engine, &inputs, &backend_tls, reach),
         backend_traffic::statuses(engine, &inputs, &traffic, reach),
     ];
-    let of_backends = engine.union("backend policy statuses", &of_backends);
+    let of_backends = engine.union("backend statuses", &of_backends);
     let statuses = engine.union("all statuses", &[statuses, of_backends, authentications.statuses]);
     Tables {
         inputs,
@@ -173,7 +177,7 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         endpoints,
         gateway_clusters,
         certificates: certificates.usable,
-        trust: engine.union("trust", &[backend_tls.trust, frontends.trust]),
+        trust: engine.union("trust", &[backend_tls.trust, xbackends.trust, frontends.trust]),
         backend_certificates: frontends.shown,
         policies: policies.by_gateway,
         authorizers: policies.authorizers,
@@ -182,6 +186,12 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
         statuses,
         gateway_accounts: gateways.accounts,
         infrastructures: gateways.infrastructures,
-        wanted: wanted::declare(engine, &inputs, &gateways, grants, &[backend_tls.wanted, policies.wanted]),
+        wanted: wanted::declare(
+            engine,
+            &inputs,
+            &gateways,
+            grants,
+            &[backend_tls.wanted, xbackends.wanted, policies.wanted],
+        ),
     }
 }

@@ -35,6 +35,14 @@ pub(crate) struct Attachment {
     pub(crate) streams: Vec<StreamKey>,
 }
 
+impl Attachment {
+    /// The Gateways that take the route, each any number of times.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &ObjectKey> {
+        let streams = self.streams.iter().map(|stream| &stream.listener.gateway);
+        self.hosts.iter().map(|host| &host.gateway).chain(streams)
+    }
+}
+
 /// What came of one reference.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parent {

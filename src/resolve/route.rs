@@ -12,13 +12,12 @@ pub(crate) mod session;
 
 use crate::{
     Inputs,
-    grant::Grants,
     kind::{RouteHead, RouteKey, RouteKind},
-    service::Services,
     status::Fault,
 };
+use backend::{Backends, Resolver};
 use engine::{Engine, Table};
-use model::{Action, Redirect, Route};
+use model::{Action, ObjectKey, Redirect, Route};
 use rule::{Outcome, Rule};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -39,6 +38,8 @@ pub(crate) struct Routes {
     pub(crate) routed: Table<RouteKey, Routed>,
     /// The clusters that are wanted in HTTP/2; a row for each route that does.
     pub(crate) http2: Table<Arc<str>, ()>,
+    /// The XBackends that routes refer to.
+    pub(crate) xbackends: Table<RouteKey, ObjectKey>,
 }
 
 /// What is wrong with a route's rules, whatever its parents.
@@ -58,6 +59,8 @@ pub(crate) struct Routed {
     pub(crate) clusters: BTreeSet<Arc<str>>,
     /// Those of them that stand only for being spoken to in HTTP/2.
     pub(crate) http2: BTreeSet<Arc<str>>,
+    /// The XBackends that the rules refer to and may.
+    pub(crate) xbackends: BTreeSet<ObjectKey>,
     /// The first reference that leads nowhere.
     pub(crate) refs_fault: Option<Fault>,
 }
@@ -89,7 +92,7 @@ fn redirect_port(redirect: &Redirect, https: bool, listener: u16) -> Option<u16>
     (port != well_known(target)).then_some(port)
 }
 
-pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services, grants: Grants) -> Routes {
+pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, backends: Backends) -> Routes {
     let (http_heads, grpc_heads) = heads(engine, inputs);
     let heads = engine.union("route heads", &[http_heads, grpc_heads]);
     let http = engine.derive("HTTP route rules", &inputs.http_routes, |_, key, rows| {
@@ -102,9 +105,8 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services,
     let verdicts = engine.derive("route verdicts", &rules, |_, key, rows| {
         rows.iter().map(|rules| (key.clone(), verdict(key.kind, rules))).collect()
     });
-    let services = *services;
     let routed = engine.derive("routed rules", &rules, move |view, key, rows| {
-        let resolver = backend::Resolver { view, route: key, services, grants };
+        let resolver = Resolver { view, route: key, backends };
         rows.iter().map(|rules| (key.clone(), resolver.routed(rules))).collect()
     });
     let http2 = engine.derive("clusters in HTTP/2", &routed, |_, _, rows| {
@@ -113,7 +115,10 @@ pub(crate) fn declare(engine: &mut Engine, inputs: &Inputs, services: &Services,
     let refs = engine.derive("route reference faults", &routed, |_, key, rows| {
         rows.iter().filter_map(|routed| Some((key.clone(), routed.refs_fault.clone()?))).collect()
     });
-    Routes { heads, http_heads, grpc_heads, verdicts, refs, routed, http2 }
+    let xbackends = engine.derive("xbackends of routes", &routed, |_, key, rows| {
+        rows.iter().flat_map(|routed| routed.xbackends.iter().map(|named| (key.clone(), named.clone()))).collect()
+    });
+    Routes { heads, http_heads, grpc_heads, verdicts, refs, routed, http2, xbackends }
 }
 
 /// HTTPRoutes and GRPCRoutes as attachment sees them.

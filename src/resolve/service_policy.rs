@@ -121,18 +121,29 @@ impl Reach {
         gateways: BTreeSet<ObjectKey>,
         conditions: &[Condition],
     ) -> Option<Status> {
-        let controller = |gateway: &ObjectKey| Some(view.get(&self.workloads, gateway)?.controller.clone());
-        let ancestor = |gateway: ObjectKey| ParentStatus {
-            controller: controller(&gateway).unwrap_or_default(),
-            kind: (GATEWAY_GROUP.into(), "Gateway".into()),
-            parent: gateway,
-            explicit_namespace: true,
-            section: None,
-            port: None,
-            conditions: conditions.to_vec(),
-        };
-        let ancestors: Vec<_> = gateways.into_iter().take(MOST_ANCESTORS).map(ancestor).collect();
+        let gateways = gateways.into_iter().take(MOST_ANCESTORS);
+        let ancestors = of_gateways(view, self.workloads, gateways, conditions);
         let observed_generation = metadata.generation.unwrap_or_default();
         (!ancestors.is_empty()).then(|| Status { observed_generation, ancestors, ..Status::default() })
     }
+}
+
+/// What is said in the same words of each Gateway.
+pub(crate) fn of_gateways(
+    view: &View,
+    workloads: Table<ObjectKey, Workload>,
+    gateways: impl Iterator<Item = ObjectKey>,
+    conditions: &[Condition],
+) -> Vec<ParentStatus> {
+    let controller = |gateway: &ObjectKey| Some(view.get(&workloads, gateway)?.controller.clone());
+    let entry = |gateway: ObjectKey| ParentStatus {
+        controller: controller(&gateway).unwrap_or_default(),
+        kind: (GATEWAY_GROUP.into(), "Gateway".into()),
+        parent: gateway,
+        explicit_namespace: true,
+        section: None,
+        port: None,
+        conditions: conditions.to_vec(),
+    };
+    gateways.map(entry).collect()
 }

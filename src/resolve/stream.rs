@@ -6,12 +6,13 @@
 use crate::{
     Inputs,
     gateway::Gateways,
-    grant::Grants,
     isolation::own_streams,
     kind::{RouteHead, RouteKey, RouteKind, created},
     parent::Parents,
-    route::backend::Resolver,
-    service::Services,
+    route::{
+        Routes,
+        backend::{Backends, Resolver},
+    },
     status::Fault,
 };
 use api::{ObjectMeta, StreamRouteRule};
@@ -23,10 +24,22 @@ use std::{collections::BTreeSet, sync::Arc};
 #[derive(Clone, Copy)]
 pub(crate) struct StreamRoutes {
     /// As attachment sees them.
-    pub(crate) heads: Table<RouteKey, RouteHead>,
+    heads: Table<RouteKey, RouteHead>,
     /// The first reference that leads nowhere; no row if all lead somewhere.
-    pub(crate) refs: Table<RouteKey, Fault>,
+    refs: Table<RouteKey, Fault>,
+    /// The XBackends that routes refer to.
+    xbackends: Table<RouteKey, ObjectKey>,
     routed: Table<RouteKey, Routed>,
+}
+
+impl StreamRoutes {
+    /// What all routes have, with those of HTTP and gRPC.
+    pub(crate) fn beside(&self, engine: &mut Engine, routes: Routes) -> Routes {
+        let heads = engine.union("all route heads", &[routes.heads, self.heads]);
+        let refs = engine.union("all reference faults", &[routes.refs, self.refs]);
+        let xbackends = engine.union("all xbackends of routes", &[routes.xbackends, self.xbackends]);
+        Routes { heads, refs, xbackends, ..routes }
+    }
 }
 
 /// The tables of streams.
@@ -39,23 +52,19 @@ pub(crate) struct Streams {
 }
 
 /// A route with its references followed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Routed {
     created: i64,
     stream: Stream,
+    /// The XBackends that it refers to and may.
+    xbackends: BTreeSet<ObjectKey>,
     refs_fault: Option<Fault>,
 }
 
 /// A route that would have a stream; none is a stream that stands without routes.
 type Candidate = Option<RouteKey>;
 
-pub(crate) fn declare_routes(
-    engine: &mut Engine,
-    inputs: &Inputs,
-    services: &Services,
-    grants: Grants,
-) -> StreamRoutes {
-    let services = *services;
+pub(crate) fn declare_routes(engine: &mut Engine, inputs: &Inputs, backends: Backends) -> StreamRoutes {
     let tcp = RouteKind::Tcp;
     let heads = [
         engine.derive("tcp route heads", &inputs.tcp_routes, move |_, key, rows| {
@@ -75,20 +84,17 @@ pub(crate) fn declare_routes(
     let routed = [
         engine.derive("tcp routes", &inputs.tcp_routes, move |view, key, rows| {
             let key = RouteKind::Tcp.key(key.clone());
-            let routed =
-                |route: &Arc<api::TcpRoute>| routed(view, &key, &route.metadata, &route.spec.rules, services, grants);
+            let routed = |route: &Arc<api::TcpRoute>| routed(view, &key, &route.metadata, &route.spec.rules, backends);
             rows.iter().map(|route| (key.clone(), routed(route))).collect()
         }),
         engine.derive("tls routes", &inputs.tls_routes, move |view, key, rows| {
             let key = RouteKind::Tls.key(key.clone());
-            let routed =
-                |route: &Arc<api::TlsRoute>| routed(view, &key, &route.metadata, &route.spec.rules, services, grants);
+            let routed = |route: &Arc<api::TlsRoute>| routed(view, &key, &route.metadata, &route.spec.rules, backends);
             rows.iter().map(|route| (key.clone(), routed(route))).collect()
         }),
         engine.derive("udp routes", &inputs.udp_routes, move |view, key, rows| {
             let key = RouteKind::Udp.key(key.clone());
-            let routed =
-                |route: &Arc<api::UdpRoute>| routed(view, &key, &route.metadata, &route.spec.rules, services, grants);
+            let routed = |route: &Arc<api::UdpRoute>| routed(view, &key, &route.metadata, &route.spec.rules, backends);
             rows.iter().map(|route| (key.clone(), routed(route))).collect()
         }),
     ];
@@ -96,7 +102,10 @@ pub(crate) fn declare_routes(
     let refs = engine.derive("stream reference faults", &routed, |_, key, rows| {
         rows.iter().filter_map(|routed| Some((key.clone(), routed.refs_fault.clone()?))).collect()
     });
-    StreamRoutes { heads: engine.union("stream route heads", &heads), refs, routed }
+    let xbackends = engine.derive("xbackends of stream routes", &routed, |_, key, rows| {
+        rows.iter().flat_map(|routed| routed.xbackends.iter().map(|named| (key.clone(), named.clone()))).collect()
+    });
+    StreamRoutes { heads: engine.union("stream route heads", &heads), refs, xbackends, routed }
 }
 
 fn routed(
@@ -104,15 +113,15 @@ fn routed(
     route: &RouteKey,
     metadata: &ObjectMeta,
     rules: &[StreamRouteRule],
-    services: Services,
-    grants: Grants,
+    backends: Backends,
 ) -> Routed {
-    let resolver = Resolver { view, route, services, grants };
-    let mut routed = Routed { created: created(metadata), stream: Stream::default(), refs_fault: None };
+    let resolver = Resolver { view, route, backends };
+    let mut routed = Routed { created: created(metadata), stream: Stream::default(), ..Routed::default() };
     let backends = rules.iter().enumerate().flat_map(|(rule, written)| {
         written.backend_refs.iter().enumerate().map(move |(index, backend)| (rule, index, backend))
     });
     for (rule, index, backend) in backends {
+        routed.xbackends.extend(resolver.xbackend_named(&backend.backend));
         // One without weight is followed too: a reference that leads nowhere is said so.
         let cluster = resolver.cluster(&backend.backend).map_err(|(reason, why)| {
             let place = format!("spec.rules[{rule}].backendRefs[{index}]");

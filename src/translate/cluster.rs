@@ -44,8 +44,8 @@ const CONNECT_SECONDS: i64 = 5;
 
 /// A cluster: least request over healthy endpoints only. Envoy's circuit breakers stand so high that they don't act, but
 /// for retries where a policy says how many there may be.
-/// Where TLS starts, `shown` is the certificate that the backend gets to see.
-pub(crate) fn cluster(name: &str, cluster: &Cluster, shown: Option<&CertificateKey>) -> Resource {
+/// Where TLS starts, `of_gateway` is the certificate that the Gateway shows to backends.
+pub(crate) fn cluster(name: &str, cluster: &Cluster, of_gateway: Option<&CertificateKey>) -> Resource {
     let thresholds = Thresholds {
         max_connections: wire::uint(u32::MAX),
         max_pending_requests: wire::uint(u32::MAX),
@@ -91,7 +91,7 @@ pub(crate) fn cluster(name: &str, cluster: &Cluster, shown: Option<&CertificateK
         }
     }
     if let Some(BackendTls::Originate(originate)) = &cluster.tls {
-        message.transport_socket = Some(tls::upstream(originate, cluster.protocol, shown));
+        message.transport_socket = Some(tls::upstream(originate, cluster.protocol, of_gateway));
     }
     if cluster.proxy_protocol {
         let around = message.transport_socket.take().unwrap_or_else(cleartext);

@@ -35,7 +35,7 @@ use engine::{Engine, Rows, Table, View};
 use listener::listener;
 use model::{
     Authentication, BackendTls, CertificateKey, Cluster, Endpoints, Hostname, KeyPair, Listener, ListenerKey,
-    ObjectKey, Policy, Protocol, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
+    ObjectKey, Originate, Policy, Protocol, Shown, Stream, StreamKey, Trust, TrustKey, VirtualHost, VirtualHostKey,
 };
 use proto::{Resource, ResourceKey, Scope, TypeUrl};
 use route::{route_name, shell, virtual_host, virtual_host_name};
@@ -121,6 +121,14 @@ fn all_secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
     engine.union("all secret resources", &parts)
 }
 
+/// The TLS that starts towards a cluster.
+fn originate(cluster: &Cluster) -> Option<&Originate> {
+    match &cluster.tls {
+        Some(BackendTls::Originate(originate)) => Some(originate),
+        Some(BackendTls::Broken) | None => None,
+    }
+}
+
 /// Sets of authorities: each Gateway gets those of its clusters.
 fn trust(engine: &mut Engine, inputs: &Inputs) -> Resources {
     let encoded = engine.derive("encoded trust", &inputs.trust, |_: &View, name: &TrustKey, rows: &Rows<Trust>| {
@@ -131,13 +139,8 @@ fn trust(engine: &mut Engine, inputs: &Inputs) -> Resources {
         "used trust",
         &inputs.gateway_clusters,
         move |view: &View, (gateway, name): &(ObjectKey, Arc<str>), _: &Rows<()>| {
-            let cluster = view.get(&clusters, name);
-            let tls = cluster.as_ref().and_then(|cluster| cluster.tls.as_ref());
-            let trust = tls.and_then(|tls| match tls {
-                BackendTls::Originate(originate) => Some(&originate.trust),
-                BackendTls::Broken => None,
-            });
-            trust.map(|trust| ((gateway.clone(), trust.clone()), ())).into_iter().collect()
+            let trust = view.get(&clusters, name).and_then(|cluster| Some(originate(&cluster)?.trust.clone()));
+            trust.map(|trust| ((gateway.clone(), trust), ())).into_iter().collect()
         },
     );
     let of_clients =
@@ -170,7 +173,19 @@ fn secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
             rows.iter().map(|certificate| ((gateway.clone(), (**certificate).clone()), ())).collect()
         },
     );
-    let used = engine.union("all used certificates", &[used, shown]);
+    let clusters = inputs.clusters;
+    let own = engine.derive(
+        "used certificates of clusters",
+        &inputs.gateway_clusters,
+        move |view: &View, (gateway, name): &(ObjectKey, Arc<str>), _: &Rows<()>| {
+            let shown = view.get(&clusters, name).and_then(|cluster| Some(originate(&cluster)?.shown.clone()));
+            match shown {
+                Some(Shown::Own(certificate)) => vec![((gateway.clone(), certificate), ())],
+                _ => Vec::new(),
+            }
+        },
+    );
+    let used = engine.union("all used certificates", &[used, shown, own]);
     engine.derive("secret resources", &used, move |view: &View, (gateway, name), _: &Rows<()>| {
         let resource = view.get(&encoded, name);
         resource.map(|one| (key(gateway, TypeUrl::Secret, name.to_string()), (*one).clone())).into_iter().collect()

@@ -1,7 +1,7 @@
 //! TLS contexts towards backends, and the authorities that vouch for peers.
 
 use crate::wire;
-use model::{AppProtocol, CertificateKey, Clients, Originate, SubjectName, Trust, TrustKey};
+use model::{AppProtocol, CertificateKey, Clients, Originate, Shown, SubjectName, Trust, TrustKey};
 use prost::{Message, Name};
 use proto::{
     Resource,
@@ -54,12 +54,17 @@ pub(crate) fn validation(trust: &TrustKey, wanted: CertificateValidationContext)
     })
 }
 
-/// TLS towards a backend.
+/// TLS towards a backend; `of_gateway` is the certificate that a Gateway shows to those that have none of their own.
 pub(crate) fn upstream(
     originate: &Originate,
     protocol: AppProtocol,
-    shown: Option<&CertificateKey>,
+    of_gateway: Option<&CertificateKey>,
 ) -> TransportSocket {
+    let shown = match &originate.shown {
+        Shown::OfGateway => of_gateway,
+        Shown::Own(certificate) => Some(certificate),
+        Shown::Nothing => None,
+    };
     let wanted = CertificateValidationContext {
         match_typed_subject_alt_names: originate.names.iter().map(subject_name).collect(),
         ..Default::default()

@@ -62,6 +62,8 @@ pub struct BackendPlan {
     pub empty: bool,
     /// Nobody listens at its endpoint.
     pub dead: bool,
+    /// It listens where `localhost` leads to, at a port that stands for `$PORT(<name>)` in the objects.
+    pub local: bool,
     /// Its certificate; none is clear text.
     pub tls: Option<Issued>,
     /// Its clients need a certificate of this authority.

@@ -12,6 +12,7 @@ use compare::Outcome;
 use futures::StreamExt;
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -112,7 +113,8 @@ async fn backends(
             }
         };
         let settings = Arc::new(Mutex::new(settings));
-        let backend = Backend::start_with(name, place.address(9), plan.speaks, settings).await?;
+        let address = if plan.local { Ipv4Addr::LOCALHOST.into() } else { place.address(9) };
+        let backend = Backend::start_with(name, address, plan.speaks, settings).await?;
         let app_protocol = (plan.speaks == Speaks::H2c).then_some("kubernetes.io/h2c");
         let app_protocol = plan.app_protocol.as_deref().or(app_protocol);
         let endpoints = if plan.empty { vec![] } else { vec![backend.address] };
@@ -158,7 +160,9 @@ async fn run(file: &Path, only: &str) -> Result<Verdict> {
         yaml += objects::GATEWAY;
     }
     yaml += "---\n";
-    yaml += &place.fill(&case.objects);
+    yaml += &backends.iter().fold(place.fill(&case.objects), |objects, backend| {
+        objects.replace(&format!("$PORT({})", backend.name), &backend.address.port().to_string())
+    });
     let logged = case.plan.requests.iter().any(|request| !request.expect.log.is_empty());
     let log = if logged { "json" } else { "off" };
     let trio = Trio::start_only(&place, &yaml, only, log).await.with_context(|| case.name.clone())?;

@@ -32,7 +32,7 @@ fn targets_differ(check: &mut Check, targets: &[SectionTargetReference]) {
     });
 }
 
-fn validation(check: &mut Check, validation: &BackendTlsPolicyValidation) {
+pub fn validation(check: &mut Check, validation: &BackendTlsPolicyValidation) {
     check.each("caCertificateRefs", &validation.ca_certificate_refs, 0..=8, local_reference);
     let well_known = validation.well_known_ca_certificates.as_deref();
     check.maybe("wellKnownCACertificates", well_known, &name::WELL_KNOWN_AUTHORITIES);

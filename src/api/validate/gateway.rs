@@ -182,7 +182,7 @@ pub fn local_reference(check: &mut Check, reference: &LocalObjectReference) {
     reference_parts(check, &reference.group, &reference.kind, &reference.name, None);
 }
 
-fn secret_reference(check: &mut Check, reference: &SecretObjectReference) {
+pub fn secret_reference(check: &mut Check, reference: &SecretObjectReference) {
     reference_parts(check, &reference.group, &reference.kind, &reference.name, reference.namespace.as_deref());
 }
 

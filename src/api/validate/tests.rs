@@ -235,6 +235,40 @@ fn core_kinds() {
 }
 
 #[test]
+fn xbackends() {
+    let head = "{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XBackend, metadata: {name: a}";
+    let host = "type: ExternalHostname, externalHostname: {hostname: a.example}, port: {port: 443, name: ''}";
+    for good in [
+        "tls: {mode: None}",
+        "protocol: H2C, tls: {mode: ServerOnly, validation: {hostname: b.example, wellKnownCACertificates: System}}",
+        "protocol: MCP, tls: {mode: ClientAndServer, clientCertificateRef: {name: a, namespace: b}}",
+    ] {
+        check(head, &format!(", spec: {{{host}, {good}}}}}\n"), &[]);
+    }
+    let bad = "type: ExternalHostname, externalHostname: {hostname: A.example}, port: {port: 0, name: A},
+        tls: {mode: ServerOnly, clientCertificateRef: {name: a, namespace: B}, validation: {hostname: '*.a'}}";
+    let wanted = [
+        "spec.externalHostname.hostname: wanted a host name without wildcard or port (a-z, 0-9, '-' and '.', up to 253), saw \"A.example\"",
+        "spec.port.name: wanted a DNS label (a-z, 0-9 and '-', up to 63, RFC 1123), saw \"A\"",
+        "spec.port.port: wanted a port from 1 to 65535, saw 0",
+        "spec.tls: wanted no clientCertificateRef with another mode than ClientAndServer",
+        "spec.tls.clientCertificateRef.namespace: wanted a DNS label (a-z, 0-9 and '-', up to 63, RFC 1123), saw \"B\"",
+        "spec.tls.validation: wanted either caCertificateRefs or wellKnownCACertificates, saw neither",
+        "spec.tls.validation.hostname: wanted a host name without wildcard or port (a-z, 0-9, '-' and '.', up to 253), saw \"*.a\"",
+    ];
+    check(head, &format!(", spec: {{{bad}}}}}\n"), &wanted);
+    let bad = "type: ExternalHostname, port: {port: 1}, tls: {mode: ClientAndServer}";
+    let wanted = [
+        "spec: wanted externalHostname with type ExternalHostname, it is missing",
+        "spec.tls: wanted clientCertificateRef with mode ClientAndServer, it is missing",
+    ];
+    check(head, &format!(", spec: {{{bad}}}}}\n"), &wanted);
+    let inside = "type: ExternalHostname, externalHostname: {hostname: a.b.svc.cluster.local}, port: {port: 1}";
+    let wanted = "spec.externalHostname.hostname: wanted a host outside of the cluster, saw \"a.b.svc.cluster.local\"";
+    check(head, &format!(", spec: {{{inside}}}}}\n"), &[wanted]);
+}
+
+#[test]
 fn backend_traffic_policies() {
     let head = "{apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XBackendTrafficPolicy, metadata: {name: a}";
     let good = "targetRefs: [{group: '', kind: Service, name: a}], retryConstraint: {}, sessionPersistence: {}";

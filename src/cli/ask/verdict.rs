@@ -4,7 +4,7 @@ use super::{Request, grpc};
 use crate::{
     condition::{State, judge},
     offline::{World, id},
-    service::service,
+    service::{service, xbackend},
 };
 use api::{Kind, ObjectId};
 use proto::Scope;
@@ -426,11 +426,13 @@ fn route(world: &World, name: &str) -> Option<RouteText> {
     })
 }
 
-/// `<namespace>/<service>:<port>`, or the cluster's name if it stands for something else.
+/// `<namespace>/<service>:<port>`, `XBackend <namespace>/<name>:<port>`, or the cluster's name if it stands for something
+/// else.
 fn backend(cluster: &str) -> String {
-    match service(cluster) {
-        Some((id, port)) => format!("{}/{}:{port}", id.namespace, id.name),
-        None => cluster.to_owned(),
+    match (service(cluster), xbackend(cluster)) {
+        (Some((id, port)), _) => format!("{}/{}:{port}", id.namespace, id.name),
+        (None, Some((id, port))) => format!("{id}:{port}"),
+        (None, None) => cluster.to_owned(),
     }
 }
 

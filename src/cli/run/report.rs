@@ -172,6 +172,7 @@ fn without_status(id: &ObjectId) -> (State, String) {
         Kind::TlsRoute,
         Kind::UdpRoute,
         Kind::BackendTlsPolicy,
+        Kind::XBackend,
         Kind::XBackendTrafficPolicy,
         Kind::AuthorizationPolicy,
         Kind::RequestAuthentication,

@@ -48,7 +48,7 @@ const TYPES: &[&str] = &[
 fn list(kind: &str) -> Option<(&'static str, &'static str)> {
     match kind {
         "BackendTLSPolicy" | "XBackendTrafficPolicy" => Some(("ancestors", "ancestorRef")),
-        kind if kind.ends_with("Route") => Some(("parents", "parentRef")),
+        kind if kind == "XBackend" || kind.ends_with("Route") => Some(("parents", "parentRef")),
         _ => None,
     }
 }

@@ -7,22 +7,51 @@ use super::{
 };
 use crate::{
     grant::{Grants, Referent, Referrer, permits},
+    http2,
     kind::{RouteKey, RouteKind},
     service::{Port, Services, Transport},
     status::Fault,
+    xbackend::{Place, XBackends},
 };
-use api::BackendObjectReference;
-use engine::View;
-use model::{Action, AuthProtocol, Backend, ExternalAuth, HeaderEdits, Mirror, ObjectKey, Route, Session, Steps};
+use api::{BackendObjectReference, X_GATEWAY_GROUP};
+use engine::{Table, View};
+use model::{
+    Action, AppProtocol, AuthProtocol, Backend, ExternalAuth, HeaderEdits, Mirror, ObjectKey, Route, Session, Steps,
+};
 use std::sync::Arc;
+
+/// What references may lead to.
+#[derive(Clone, Copy)]
+pub(crate) struct Backends {
+    pub(crate) services: Services,
+    pub(crate) xbackends: Table<ObjectKey, Place>,
+    pub(crate) grants: Grants,
+}
+
+impl Backends {
+    pub(crate) fn new(services: &Services, xbackends: &XBackends, grants: Grants) -> Self {
+        Self { services: *services, xbackends: xbackends.places, grants }
+    }
+}
 
 /// Follows the references of one route.
 pub(crate) struct Resolver<'a> {
     pub(crate) view: &'a View<'a>,
     pub(crate) route: &'a RouteKey,
-    pub(crate) services: Services,
-    pub(crate) grants: Grants,
+    pub(crate) backends: Backends,
 }
+
+/// Where a reference leads.
+struct Destination {
+    cluster: Arc<str>,
+    /// The same in HTTP/2.
+    http2: Arc<str>,
+    /// Host and port, as a request to it has them.
+    authority: Arc<str>,
+}
+
+/// Why a reference leads nowhere, with its reason.
+type Nowhere = (&'static str, String);
 
 /// What a rule does once its references are followed.
 struct Resolved {
@@ -60,15 +89,15 @@ impl Resolver<'_> {
     fn resolve(&self, valid: &Valid, routed: &mut Routed) -> Resolved {
         let Filters { request_headers, response_headers, rewrite, redirect, mirrors, cors, auth, .. } = &valid.filters;
         let mut follow = |reference: &BackendObjectReference, http2: bool, field: String| {
-            let found = self.port(reference);
-            match found {
-                Ok(port) => {
-                    let cluster = if http2 { port.http2_cluster() } else { port.cluster.clone() };
+            routed.xbackends.extend(self.xbackend_named(reference));
+            match self.destination(reference) {
+                Ok(found) => {
+                    let cluster = if http2 { found.http2 } else { found.cluster.clone() };
                     routed.clusters.insert(cluster.clone());
-                    if cluster != port.cluster {
+                    if cluster != found.cluster {
                         routed.http2.insert(cluster.clone());
                     }
-                    Some(cluster)
+                    Some((cluster, found.authority))
                 }
                 Err((reason, why)) => {
                     let place = format!("spec.rules[{}].{field}", valid.index);
@@ -83,12 +112,14 @@ impl Resolver<'_> {
             Some(auth) => {
                 let http2 = matches!(auth.protocol, AuthProtocol::Grpc(_));
                 let field = format!("filters[{}].externalAuth.backendRef", auth.index);
-                let Some(cluster) = follow(&auth.reference, http2, field) else { return self.failing() };
-                let (authority, protocol) = (authority(&cluster), auth.protocol.clone());
+                let Some((cluster, authority)) = follow(&auth.reference, http2, field) else { return self.failing() };
+                let protocol = auth.protocol.clone();
                 Some(Arc::new(ExternalAuth { cluster, authority, protocol, body: auth.body }))
             }
         };
-        let mut resolve = |reference: &BackendObjectReference, field: String| follow(reference, self.is_grpc(), field);
+        let mut resolve = |reference: &BackendObjectReference, field: String| {
+            follow(reference, self.is_grpc(), field).map(|(cluster, _)| cluster)
+        };
         let mirrors = mirrors.iter().filter_map(|mirror| {
             let cluster = resolve(&mirror.reference, format!("filters[{}].requestMirror.backendRef", mirror.index))?;
             (mirror.per_million > 0).then_some(Mirror { cluster, per_million: mirror.per_million })
@@ -128,8 +159,8 @@ impl Resolver<'_> {
 
     /// The session that a policy asks for of a backend, where the rule has none of its own.
     fn session(&self, valid: &Valid, reference: &BackendObjectReference) -> Option<Arc<Session>> {
-        let own = valid.session.is_some();
-        (!own).then(|| self.view.get(&self.services.traffic, &self.target(reference)))??.session.clone()
+        let asks = valid.session.is_none() && is_service(reference);
+        asks.then(|| self.view.get(&self.backends.services.traffic, &self.target(reference)))??.session.clone()
     }
 
     fn is_grpc(&self) -> bool {
@@ -148,12 +179,27 @@ impl Resolver<'_> {
     }
 
     fn has_tls(&self, cluster: &Arc<str>) -> bool {
-        self.view.get(&self.services.clusters, cluster).is_some_and(|cluster| cluster.tls.is_some())
+        self.view.get(&self.backends.services.clusters, cluster).is_some_and(|cluster| cluster.tls.is_some())
     }
 
     /// The cluster behind a reference, or why there is none.
-    pub(crate) fn cluster(&self, reference: &BackendObjectReference) -> Result<Arc<str>, (&'static str, String)> {
-        self.port(reference).map(|port| port.cluster)
+    pub(crate) fn cluster(&self, reference: &BackendObjectReference) -> Result<Arc<str>, Nowhere> {
+        self.destination(reference).map(|found| found.cluster)
+    }
+
+    /// The XBackend that a reference names and may, whether it can be spoken to or not.
+    pub(crate) fn xbackend_named(&self, reference: &BackendObjectReference) -> Option<ObjectKey> {
+        let named = is_xbackend(reference).then(|| self.permitted(reference, Referent::XBackend).ok())??;
+        self.view.contains(&self.backends.xbackends, &named).then_some(named)
+    }
+
+    fn destination(&self, reference: &BackendObjectReference) -> Result<Destination, Nowhere> {
+        if is_xbackend(reference) {
+            return self.xbackend(reference);
+        }
+        let port = self.port(reference)?;
+        let authority = authority(&port.cluster);
+        Ok(Destination { http2: port.http2_cluster(), cluster: port.cluster, authority })
     }
 
     fn target(&self, reference: &BackendObjectReference) -> ObjectKey {
@@ -161,22 +207,28 @@ impl Resolver<'_> {
         ObjectKey::new(namespace, &*reference.name)
     }
 
-    /// The port behind a reference, or why there is none.
-    fn port(&self, reference: &BackendObjectReference) -> Result<Port, (&'static str, String)> {
-        if (&*reference.group, &*reference.kind) != ("", "Service") {
-            let (kind, group) = (&reference.kind, &reference.group);
-            return Err(("InvalidKind", format!("wanted a Service, saw a {kind} of {group:?}")));
-        }
+    /// What a reference names, if it may. Permission first: what exists in another namespace is nobody's business
+    /// without it.
+    fn permitted(&self, reference: &BackendObjectReference, kind: Referent) -> Result<ObjectKey, Nowhere> {
         let target = self.target(reference);
-        // Permission first: whether the Service of another namespace exists is nobody's business without it.
         let from = (Referrer::Route(self.route.kind), &self.route.object.namespace);
-        if !permits(self.view, self.grants, from, Referent::Service, &target) {
-            let (kind, from, to) = (self.route.kind.as_str(), &self.route.object.namespace, &target.namespace);
+        if !permits(self.view, self.backends.grants, from, kind, &target) {
+            let (route, from, to) = (self.route.kind.as_str(), &self.route.object.namespace, &target.namespace);
             let why =
-                format!("no ReferenceGrant in namespace {to} lets {kind}s of namespace {from} use Service {target}");
+                format!("no ReferenceGrant in namespace {to} lets {route}s of namespace {from} use {kind:?} {target}");
             return Err(("RefNotPermitted", why));
         }
-        let Some(service) = self.view.get(&self.services.shapes, &target) else {
+        Ok(target)
+    }
+
+    /// The port behind a reference, or why there is none.
+    fn port(&self, reference: &BackendObjectReference) -> Result<Port, Nowhere> {
+        if !is_service(reference) {
+            let (kind, group) = (&reference.kind, &reference.group);
+            return Err(("InvalidKind", format!("wanted a Service or an XBackend, saw a {kind} of {group:?}")));
+        }
+        let target = self.permitted(reference, Referent::Service)?;
+        let Some(service) = self.view.get(&self.backends.services.shapes, &target) else {
             return Err(("BackendNotFound", format!("Service {target} does not exist")));
         };
         if let Some(why) = &service.fault {
@@ -203,6 +255,40 @@ impl Resolver<'_> {
             )),
         }
     }
+}
+
+impl Resolver<'_> {
+    /// The XBackend behind a reference, or why there is none.
+    fn xbackend(&self, reference: &BackendObjectReference) -> Result<Destination, Nowhere> {
+        let target = self.permitted(reference, Referent::XBackend)?;
+        let Some(place) = self.view.get(&self.backends.xbackends, &target) else {
+            return Err(("BackendNotFound", format!("XBackend {target} does not exist")));
+        };
+        let Place { host, port, protocol, cluster, fault } = &*place;
+        if let Some(fault) = fault {
+            let reason = if fault.reason == "Invalid" { "BackendNotFound" } else { fault.reason };
+            return Err((reason, format!("XBackend {target}: {}", fault.message)));
+        }
+        if let Some(other) = reference.port.filter(|other| other != port) {
+            let why = format!("port: wanted {port}, the port of XBackend {target}, or none, saw {other}");
+            return Err(("BackendNotFound", why));
+        }
+        let kind = self.route.kind;
+        if kind == RouteKind::Udp || kind.is_http() && *protocol == AppProtocol::Opaque {
+            let why = format!("XBackend {target} speaks TCP, which {}s can't be sent to", kind.as_str());
+            return Err(("UnsupportedProtocol", why));
+        }
+        let http2 = if *protocol == AppProtocol::H2c { cluster.clone() } else { http2::name(cluster) };
+        Ok(Destination { cluster: cluster.clone(), http2, authority: format!("{host}:{port}").into() })
+    }
+}
+
+fn is_service(reference: &BackendObjectReference) -> bool {
+    (&*reference.group, &*reference.kind) == ("", "Service")
+}
+
+fn is_xbackend(reference: &BackendObjectReference) -> bool {
+    (&*reference.group, &*reference.kind) == (X_GATEWAY_GROUP, "XBackend")
 }
 
 /// The host and port that a cluster's name has in it.
