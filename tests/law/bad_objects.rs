@@ -30,7 +30,7 @@ fn statuses(results: &Results) -> Vec<String> {
     let mut lines = Vec::new();
     for (object, status) in &results.statuses {
         let listeners = status.listeners.iter().flat_map(|listener| &listener.conditions);
-        let parents = status.parents.iter().flat_map(|parent| &parent.conditions);
+        let parents = status.parents.iter().chain(&status.ancestors).flat_map(|parent| &parent.conditions);
         for condition in status.conditions.iter().chain(listeners).chain(parents) {
             lines.push(format!("{object} {}", condition.to_string().replace(['(', ')'], "")));
         }

@@ -159,7 +159,8 @@ impl Bench {
                 None => object.clone(),
             };
             let status = &item["status"];
-            let owners = [list(&status["parents"]), list(&status["listeners"]), vec![status.clone()]].concat();
+            let lists = ["parents", "ancestors", "listeners"].map(|name| list(&status[name]));
+            let owners = [lists.concat(), vec![status.clone()]].concat();
             let conditions =
                 |of: &Value| list(&of["conditions"]).into_iter().map(|one| (owner(of), one)).collect::<Vec<_>>();
             for (owner, condition) in owners.iter().flat_map(conditions) {
