@@ -27,6 +27,8 @@ pub struct StreamRequest {
     first: Option<String>,
     #[serde(default = "hello")]
     send: String,
+    /// What comes back before the client says that it has sent all.
+    last: Option<String>,
     /// The client's address: the last number of the place's network.
     source: Option<u8>,
     /// How often; more than once asks for `share`.
@@ -78,6 +80,7 @@ pub async fn misses(place: &Place, plane: &DataPlane, request: &StreamRequest) -
         preface: place.fill(&request.preface),
         first: request.first.clone(),
         send: request.send.clone(),
+        last: request.last.as_ref().map(|last| place.fill(last)),
         source: Some(place.address(request.source.unwrap_or(77))),
         limit: Duration::from_secs(20),
     };

@@ -42,9 +42,9 @@ pub enum Acts {
     TlsLines,
     /// A mail server that greets and offers STARTTLS.
     Smtp,
-    /// Wants a PROXY header of version 2, and echoes: `NAME for ADDRESS at PORT <- WHAT WAS SENT`.
+    /// Wants a PROXY header of version 2, then answers each line: `NAME for ADDRESS at PORT <- LINE`.
     Announced,
-    /// The same behind TLS that comes after the header.
+    /// Wants the same header, then TLS, and reads to the end before it answers.
     AnnouncedTls,
 }
 
@@ -144,7 +144,7 @@ async fn serve(name: &str, acts: Acts, mut stream: TcpStream, acceptor: &TlsAcce
         Acts::Smtp => smtp(name, stream, acceptor).await,
         Acts::Announced => {
             let whom = announced(&mut stream).await?;
-            echo(&format!("{name} for {whom} <- "), &mut stream).await
+            lines(&format!("{name} for {whom}"), stream).await
         }
         Acts::AnnouncedTls => {
             let whom = announced(&mut stream).await?;
@@ -241,6 +241,8 @@ pub struct Exchange {
     pub first: Option<String>,
     /// What it sends, and then that it has sent all.
     pub send: String,
+    /// What comes back before it says that it has sent all.
+    pub last: Option<String>,
     /// The address that it comes from.
     pub source: Option<IpAddr>,
     /// How long all of it may take.
@@ -280,14 +282,13 @@ impl Exchange {
     async fn say(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<String> {
         let mut received = Vec::new();
         if let Some(first) = &self.first {
-            received.resize(first.len(), 0);
-            stream.read_exact(&mut received).await.context("the first words")?;
-            if received != first.as_bytes() {
-                bail!("wanted {first:?} at first, saw {:?}", String::from_utf8_lossy(&received));
-            }
+            hear(&mut stream, first, &mut received).await.context("the first words")?;
         }
         stream.write_all(self.send.as_bytes()).await?;
         stream.flush().await?;
+        if let Some(last) = &self.last {
+            hear(&mut stream, last, &mut received).await.context("the last words")?;
+        }
         stream.shutdown().await?;
         stream.read_to_end(&mut received).await?;
         if received.is_empty() {
@@ -295,4 +296,16 @@ impl Exchange {
         }
         Ok(String::from_utf8_lossy(&received).into_owned())
     }
+}
+
+/// Reads as many bytes as are wanted, which must be these.
+async fn hear(stream: &mut (impl AsyncRead + Unpin), wanted: &str, received: &mut Vec<u8>) -> Result<()> {
+    let before = received.len();
+    received.resize(before + wanted.len(), 0);
+    stream.read_exact(&mut received[before..]).await?;
+    let seen = String::from_utf8_lossy(&received[before..]);
+    if seen != wanted {
+        bail!("wanted {wanted:?}, saw {seen:?}");
+    }
+    Ok(())
 }
