@@ -38,7 +38,11 @@ pub fn bootstrap(gateway: &ObjectKey, proxy: &str, server: &Server, admin: Socke
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": true,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+                // Envoy's own waits grow to 30 s: too long after the control plane's pods were replaced.
+                "grpc_services": [{"envoy_grpc": {
+                    "cluster_name": "xds-grpc",
+                    "retry_policy": {"retry_back_off": {"base_interval": "0.25s", "max_interval": "3s"}},
+                }}],
             },
             "cds_config": ads,
             "lds_config": ads,
