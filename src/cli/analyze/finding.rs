@@ -143,7 +143,7 @@ fn advice(code: &str) -> Option<&'static str> {
     Some(match code {
         "UnknownField" => "correct the spelling, or remove it",
         "Duplicate" => "keep one definition of the object",
-        "BackendNotFound" => "create the Service (or its port), or correct the reference",
+        "BackendNotFound" => "create what it names, with that port, or correct the reference",
         "RefNotPermitted" => "create a ReferenceGrant in the namespace of what is referred to",
         "NoMatchingListenerHostname" => {
             "give the route a hostname within the listener's, or widen the listener's hostname"

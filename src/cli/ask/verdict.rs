@@ -349,6 +349,8 @@ impl Verdict {
         };
         let origin = answer.route.as_deref().and_then(|name| world.route(name));
         self.notes.extend(origin.iter().flat_map(|origin| complaints(world, &origin.object)));
+        let outside = answer.forwarded.as_ref().and_then(|to| xbackend(&to.cluster));
+        self.notes.extend(outside.iter().flat_map(|(backend, _)| complaints(world, backend)));
     }
 }
 

@@ -46,11 +46,15 @@ fn programmed(holds: Option<bool>, reason: &'static str) -> Condition {
 
 #[test]
 fn entries_of_others_stay_and_ours_come_and_go() {
+    ["HTTPRoute", "XBackend"].into_iter().for_each(entries_come_and_go);
+}
+
+fn entries_come_and_go(kind: &str) {
     let foreign = json!({"parentRef": {"name": "other"}, "controllerName": "example.com/x", "conditions": []});
     let present = json!({"parents": [foreign]});
     let yes = || Condition::yes("Accepted", "Accepted");
     let wanted = route(vec![parent("gw", yes())], 1);
-    let first = compare("HTTPRoute", &present, Some(&wanted), "t1").unwrap();
+    let first = compare(kind, &present, Some(&wanted), "t1").unwrap();
     let written = after(&present, &first);
     assert_eq!(written["parents"][0], foreign);
     assert_eq!(
@@ -62,10 +66,10 @@ fn entries_of_others_stay_and_ours_come_and_go() {
                 "observedGeneration": 1, "lastTransitionTime": "t1"}],
         })
     );
-    assert_eq!(compare("HTTPRoute", &written, Some(&wanted), "t2"), None);
-    let gone = after(&written, &compare("HTTPRoute", &written, None, "t2").unwrap());
+    assert_eq!(compare(kind, &written, Some(&wanted), "t2"), None);
+    let gone = after(&written, &compare(kind, &written, None, "t2").unwrap());
     assert_eq!(gone, present);
-    assert_eq!(compare("HTTPRoute", &gone, None, "t3"), None);
+    assert_eq!(compare(kind, &gone, None, "t3"), None);
 }
 
 #[test]
