@@ -34,6 +34,11 @@ mod xds;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
+
+// What is deleted goes back to the system: glibc would keep it.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Windlass: an Envoy-compatible control plane with its own proxy, for Gateway API and Istio's policies.
 #[derive(Parser)]

@@ -9,6 +9,11 @@ use control::{
     write::Seen,
 };
 use std::{process::ExitCode, sync::Arc, time::Duration};
+use tikv_jemallocator::Jemalloc;
+
+// What is deleted goes back to the system: glibc would keep it.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();

@@ -81,27 +81,24 @@ impl fmt::Debug for Place {
     }
 }
 
-/// A program of this workspace, from the directory of the test's own profile, or from `WINDLASS_BIN`.
+/// A program of this workspace, from the directory of the test's own profile, or the first of those in `WINDLASS_BIN` that
+/// has it.
 pub fn program(name: &str) -> Result<PathBuf> {
-    let directory = match env::var_os("WINDLASS_BIN") {
-        Some(directory) => PathBuf::from(directory),
+    let directories: Vec<PathBuf> = match env::var_os("WINDLASS_BIN") {
+        Some(directories) => env::split_paths(&directories).collect(),
         // target/<profile>/deps/<test> or target/<profile>/<program>
         None => {
             let own = env::current_exe()?;
             let directory = own.parent().context("no target directory")?;
-            let deps = directory.file_name().is_some_and(|name| name == "deps");
-            if deps {
-                directory.parent().context("no target directory")?.to_path_buf()
-            } else {
-                directory.to_path_buf()
-            }
+            let is_deps = directory.file_name().is_some_and(|name| name == "deps");
+            let directory = if is_deps { directory.parent().context("no target directory")? } else { directory };
+            vec![directory.to_path_buf()]
         }
     };
-    let path = directory.join(name);
-    if !path.exists() {
-        bail!("{} is not built: cargo build -p cli -p proxy, or run tests/run", path.display());
-    }
-    Ok(path)
+    let mut paths = directories.iter().map(|directory| directory.join(name));
+    paths.find(|path| path.exists()).with_context(|| {
+        format!("{name} is not built, looked for in {directories:?}: cargo build -p cli -p proxy, or run tests/run")
+    })
 }
 
 /// Where `tests/run` keeps what it downloads.
