@@ -254,7 +254,8 @@ fn wanted(file: &str, names: &[&str]) -> Result<String> {
         let field = |path: &[&str]| path.iter().try_fold(&value, |at, key| at.get(*key)).and_then(|at| at.as_str());
         let plural = field(&["spec", "names", "plural"]).unwrap_or_default();
         let group = field(&["spec", "group"]).unwrap_or_default();
-        let group_is_read = ["gateway.networking.k8s.io", "security.istio.io"].contains(&group);
+        let group_is_read =
+            ["gateway.networking.k8s.io", "gateway.networking.x-k8s.io", "security.istio.io"].contains(&group);
         let is_definition = field(&["kind"]) == Some("CustomResourceDefinition");
         if is_definition && group_is_read && (names.is_empty() || names.contains(&plural)) {
             text += &format!("---\n{}", serde_yaml_ng::to_string(&value)?);

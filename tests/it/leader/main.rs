@@ -7,6 +7,7 @@ mod refused;
 mod replicas;
 mod revisions;
 mod statuses;
+mod xbackends;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
