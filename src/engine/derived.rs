@@ -4,10 +4,10 @@ use crate::{
     Key, Rows, Table, Value, View,
     commit::{AnyTable, Context, Work},
     edges::{Node, difference},
+    few::{Few, reserve},
     store::{AnyStore, Store},
     view::{Read, store_of},
 };
-use smallvec::SmallVec;
 use std::{
     cmp::Ordering,
     sync::{
@@ -28,11 +28,11 @@ pub(crate) struct Derived<K, V, K2, V2, F> {
     computed: u64,
 }
 
-/// What one producer read and emitted last. Both sorted, without duplicates.
+/// What one producer read and emitted last.
 #[derive(Default)]
 struct Producer {
-    reads: SmallVec<[Node; 1]>,
-    emitted: SmallVec<[u32; 2]>,
+    reads: Few<Node>,
+    emitted: Few<u32>,
     dirty: bool,
 }
 
@@ -107,20 +107,15 @@ where
 
     /// Replaces the recorded reads of a producer, and the edges with them.
     fn record(&mut self, before: &mut [Box<dyn AnyTable>], producer: u32, reads: Vec<Read>) {
-        let mut nodes: SmallVec<[Node; 1]> = reads
-            .into_iter()
-            .map(|read| match read {
-                Read::Known(node) => node,
-                Read::Absent(table, key) => Node { table, id: before[table as usize].store_mut().intern_any(key) },
-            })
-            .collect();
-        nodes.sort_unstable();
-        nodes.dedup();
+        let nodes = Few::new(reads.into_iter().map(|read| match read {
+            Read::Known(node) => node,
+            Read::Absent(table, key) => Node { table, id: before[table as usize].store_mut().intern_any(key) },
+        }));
         let reader = Node { table: self.index, id: producer };
         let state = &mut self.producers[producer as usize];
         let mut come = Vec::new();
         let gone = |node: Node| before[node.table as usize].store_mut().remove_reader(node.id, reader);
-        difference(&state.reads, &nodes, gone, |node| come.push(node));
+        difference(state.reads.as_slice(), nodes.as_slice(), gone, |node| come.push(node));
         for node in come {
             before[node.table as usize].store_mut().add_reader(node.id, reader);
         }
@@ -142,11 +137,9 @@ where
             for (key, row) in rows {
                 fresh.push(Fresh { id: self.store.intern(key), producer, row });
             }
-            let mut emitted: SmallVec<[u32; 2]> = fresh[start..].iter().map(|row| row.id).collect();
-            emitted.sort_unstable();
-            emitted.dedup();
+            let emitted = Few::new(fresh[start..].iter().map(|row| row.id));
             let state = &mut self.producers[producer as usize];
-            touched.extend(state.emitted.iter().chain(&emitted).map(|&id| (id, producer)));
+            touched.extend(state.emitted.as_slice().iter().chain(emitted.as_slice()).map(|&id| (id, producer)));
             state.emitted = emitted;
         }
         (fresh, touched)
@@ -225,8 +218,9 @@ where
 
     fn mark(&mut self, producer: u32) {
         let place = producer as usize;
-        if place >= self.producers.len() {
-            self.producers.resize_with(place + 1, Producer::default);
+        while place >= self.producers.len() {
+            reserve(&mut self.producers);
+            self.producers.push(Producer::default());
         }
         if !self.producers[place].dirty {
             self.producers[place].dirty = true;
@@ -269,6 +263,6 @@ where
     }
 
     fn work(&self) -> Work {
-        Work { computed: self.computed, producers: self.producers.iter().filter(|one| !one.emitted.is_empty()).count() }
+        Work { computed: self.computed, producers: self.producers.iter().filter(|one| !one.emitted.as_slice().is_empty()).count() }
     }
 }

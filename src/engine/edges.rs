@@ -1,6 +1,6 @@
 //! Who read what: small integers only.
 
-use smallvec::SmallVec;
+use crate::few::Few;
 use std::collections::BTreeSet;
 
 /// A key of a table (as something read), or a producer of a derived table (as a reader).
@@ -13,29 +13,24 @@ pub(crate) struct Node {
 /// The readers of one key. Most keys have a handful; a key that 10,000 producers read must not cost 10,000 steps each
 /// time one of them comes or goes.
 pub(crate) enum Readers {
-    /// Sorted.
-    Few(SmallVec<[Node; 1]>),
-    Many(BTreeSet<Node>),
+    Few(Few<Node>),
+    #[expect(clippy::box_collection, reason = "there are readers in every slot, and few are many")]
+    Many(Box<BTreeSet<Node>>),
 }
 
 /// Beyond this many, a vector's shifting costs more than a tree.
 const FEW: usize = 32;
 
 impl Readers {
-    pub(crate) fn none() -> Self {
-        Self::Few(SmallVec::new())
-    }
+    pub(crate) const NONE: Self = Self::Few(Few::None);
 
     pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Few(nodes) => nodes.is_empty(),
-            Self::Many(nodes) => nodes.is_empty(),
-        }
+        self.len() == 0
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Few(nodes) => nodes.len(),
+            Self::Few(nodes) => nodes.as_slice().len(),
             Self::Many(nodes) => nodes.len(),
         }
     }
@@ -43,11 +38,9 @@ impl Readers {
     pub(crate) fn insert(&mut self, reader: Node) {
         match self {
             Self::Few(nodes) => {
-                if let Err(place) = nodes.binary_search(&reader) {
-                    nodes.insert(place, reader);
-                    if nodes.len() > FEW {
-                        *self = Self::Many(nodes.drain(..).collect());
-                    }
+                nodes.insert(reader);
+                if nodes.as_slice().len() > FEW {
+                    *self = Self::Many(Box::new(nodes.as_slice().iter().copied().collect()));
                 }
             }
             Self::Many(nodes) => {
@@ -58,16 +51,11 @@ impl Readers {
 
     pub(crate) fn remove(&mut self, reader: Node) {
         match self {
-            Self::Few(nodes) => {
-                if let Ok(place) = nodes.binary_search(&reader) {
-                    nodes.remove(place);
-                    nodes.shrink_to_fit();
-                }
-            }
+            Self::Few(nodes) => nodes.remove(reader),
             Self::Many(nodes) => {
                 nodes.remove(&reader);
                 if nodes.len() <= FEW / 2 {
-                    *self = Self::Few(nodes.iter().copied().collect());
+                    *self = Self::Few(Few::new(nodes.iter().copied()));
                 }
             }
         }
@@ -75,7 +63,7 @@ impl Readers {
 
     pub(crate) fn for_each(&self, mut f: impl FnMut(Node)) {
         match self {
-            Self::Few(nodes) => nodes.iter().copied().for_each(&mut f),
+            Self::Few(nodes) => nodes.as_slice().iter().copied().for_each(&mut f),
             Self::Many(nodes) => nodes.iter().copied().for_each(&mut f),
         }
     }

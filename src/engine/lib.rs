@@ -31,6 +31,7 @@ mod changes;
 mod commit;
 mod derived;
 mod edges;
+mod few;
 mod handle;
 mod rows;
 mod source;

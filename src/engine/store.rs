@@ -3,6 +3,7 @@
 use crate::{
     Key, Value,
     edges::{Node, Readers},
+    few::reserve,
     rows::{Repr, Rows, same},
 };
 use hashbrown::HashTable;
@@ -182,13 +183,14 @@ impl<K: Key, V: Value> Store<K, V> {
             return id;
         }
         let hash = hash_of(&key);
-        let slot = Some(Slot { key, cell: Cell::Empty, readers: Readers::none() });
+        let slot = Some(Slot { key, cell: Cell::Empty, readers: Readers::NONE });
         let id = match self.free.pop() {
             Some(id) => {
                 self.slots[id as usize] = slot;
                 id
             }
             None => {
+                reserve(&mut self.slots);
                 self.slots.push(slot);
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 keys in a table")
             }
