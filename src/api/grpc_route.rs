@@ -49,7 +49,7 @@ pub struct GrpcRouteRule {
     pub backend_refs: Vec<GrpcBackendRef>,
     /// Whether the calls of a client go to one endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_persistence: Option<SessionPersistence>,
+    pub session_persistence: Option<Box<SessionPersistence>>,
 }
 
 /// What a call must be like; all parts must match.
@@ -97,16 +97,16 @@ pub struct GrpcRouteFilter {
     pub kind: GrpcRouteFilterType,
     /// For `RequestHeaderModifier`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_header_modifier: Option<HttpHeaderFilter>,
+    pub request_header_modifier: Option<Box<HttpHeaderFilter>>,
     /// For `ResponseHeaderModifier`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_header_modifier: Option<HttpHeaderFilter>,
+    pub response_header_modifier: Option<Box<HttpHeaderFilter>>,
     /// For `RequestMirror`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_mirror: Option<HttpRequestMirrorFilter>,
+    pub request_mirror: Option<Box<HttpRequestMirrorFilter>>,
     /// For `ExtensionRef`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub extension_ref: Option<LocalObjectReference>,
+    pub extension_ref: Option<Box<LocalObjectReference>>,
 }
 
 /// Which filter.

@@ -3,7 +3,8 @@
 use crate::{BackendObjectReference, HttpExternalAuthFilter, LocalObjectReference};
 use serde::{Deserialize, Serialize};
 
-/// One filter. The field that `kind` names is present and the others are not (held by `validate`).
+/// One filter. The field that `kind` names is present and the others are not (held by `validate`); so each is a box, that
+/// the absent ones take no room.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteFilter {
@@ -12,28 +13,28 @@ pub struct HttpRouteFilter {
     pub kind: HttpRouteFilterType,
     /// For `RequestHeaderModifier`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_header_modifier: Option<HttpHeaderFilter>,
+    pub request_header_modifier: Option<Box<HttpHeaderFilter>>,
     /// For `ResponseHeaderModifier`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_header_modifier: Option<HttpHeaderFilter>,
+    pub response_header_modifier: Option<Box<HttpHeaderFilter>>,
     /// For `RequestMirror`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_mirror: Option<HttpRequestMirrorFilter>,
+    pub request_mirror: Option<Box<HttpRequestMirrorFilter>>,
     /// For `RequestRedirect`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_redirect: Option<HttpRequestRedirectFilter>,
+    pub request_redirect: Option<Box<HttpRequestRedirectFilter>>,
     /// For `URLRewrite`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub url_rewrite: Option<HttpUrlRewriteFilter>,
+    pub url_rewrite: Option<Box<HttpUrlRewriteFilter>>,
     /// For `CORS`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cors: Option<HttpCorsFilter>,
+    pub cors: Option<Box<HttpCorsFilter>>,
     /// For `ExternalAuth`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_auth: Option<HttpExternalAuthFilter>,
+    pub external_auth: Option<Box<HttpExternalAuthFilter>>,
     /// For `ExtensionRef`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub extension_ref: Option<LocalObjectReference>,
+    pub extension_ref: Option<Box<LocalObjectReference>>,
 }
 
 /// Which filter.

@@ -6,7 +6,10 @@ use crate::{
     UdpRoute, XBackend, XBackendTrafficPolicy,
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 /// Kind, namespace and name. The namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,6 +143,13 @@ kinds! {
 }
 
 impl Kind {
+    /// As YAML spells it, shared: every object's id has it.
+    pub fn name(self) -> Arc<str> {
+        static NAMES: LazyLock<Vec<Arc<str>>> =
+            LazyLock::new(|| Kind::ALL.iter().map(|kind| kind.as_str().into()).collect());
+        NAMES[self as usize].clone()
+    }
+
     /// The kind that a manifest names.
     pub fn find(group: &str, kind: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|known| known.group() == group && known.as_str() == kind)
@@ -159,7 +169,7 @@ impl Object {
     pub fn id(&self) -> ObjectId {
         let metadata = self.metadata();
         ObjectId {
-            kind: self.kind().as_str().into(),
+            kind: self.kind().name(),
             namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
             name: metadata.name.as_deref().unwrap_or_default().into(),
         }

@@ -26,7 +26,7 @@ impl Objects {
 
     /// One object.
     pub(crate) fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Object> {
-        let (kind, namespace, name) = (kind.as_str().into(), key.namespace.clone(), key.name.clone());
+        let (kind, namespace, name) = (kind.name(), key.namespace.clone(), key.name.clone());
         self.state().objects.get(&ObjectId { kind, namespace, name }).cloned()
     }
 

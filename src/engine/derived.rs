@@ -263,6 +263,9 @@ where
     }
 
     fn work(&self) -> Work {
-        Work { computed: self.computed, producers: self.producers.iter().filter(|one| !one.emitted.as_slice().is_empty()).count() }
+        Work {
+            computed: self.computed,
+            producers: self.producers.iter().filter(|one| !one.emitted.as_slice().is_empty()).count(),
+        }
     }
 }

@@ -70,7 +70,8 @@ impl Directory {
             self.touch(id);
             self.remove(id, &file);
         }
-        let mut ids: Vec<ObjectId> = kept.into_iter().collect();
+        let mut ids = Vec::with_capacity(kept.len() + read.objects.len());
+        ids.extend(kept);
         for located in read.objects {
             let id = located.object.id();
             self.touch(&id);
@@ -130,7 +131,8 @@ impl Directory {
     }
 
     fn insert(&mut self, id: ObjectId, definition: Definition) {
-        let definitions = self.definitions.entry(id.clone()).or_default();
+        // Nearly all have one.
+        let definitions = self.definitions.entry(id.clone()).or_insert_with(|| Vec::with_capacity(1));
         let place = definitions.partition_point(|other| other.file <= definition.file);
         definitions.insert(place, definition);
         if definitions.len() > 1 {

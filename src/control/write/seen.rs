@@ -138,7 +138,7 @@ impl Onlook for Seen {
     fn seen(&self, kind: Kind, object: &DynamicObject) {
         if has_status(kind) {
             let id = ObjectId {
-                kind: kind.as_str().into(),
+                kind: kind.name(),
                 namespace: object.metadata.namespace.as_deref().unwrap_or_default().into(),
                 name: object.metadata.name.as_deref().unwrap_or_default().into(),
             };

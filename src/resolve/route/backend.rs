@@ -16,7 +16,8 @@ use crate::{
 use api::{BackendObjectReference, X_GATEWAY_GROUP};
 use engine::{Table, View};
 use model::{
-    Action, AppProtocol, AuthProtocol, Backend, ExternalAuth, HeaderEdits, Mirror, ObjectKey, Route, Session, Steps,
+    Action, AppProtocol, AuthProtocol, Backend, ExternalAuth, HeaderEdits, Mirror, ObjectKey, Redirect, Route, Session,
+    Steps,
 };
 use std::sync::Arc;
 
@@ -129,13 +130,14 @@ impl Resolver<'_> {
             // One without weight is followed too: a reference that leads nowhere is said so.
             let cluster = resolve(&backend.reference, format!("backendRefs[{index}]"));
             let session = self.session(valid, &backend.reference).filter(|_| cluster.is_some());
+            let filters = backend.filters.as_deref();
             (backend.weight > 0).then(|| Backend {
                 cluster,
                 session,
                 weight: backend.weight,
-                host: backend.filters.rewrite.as_ref().and_then(|rewrite| rewrite.host.clone()),
-                request_headers: backend.filters.request_headers.clone(),
-                response_headers: backend.filters.response_headers.clone(),
+                host: filters.and_then(|filters| filters.rewrite.as_ref()?.host.clone()),
+                request_headers: filters.map(|filters| filters.request_headers.clone()).unwrap_or_default(),
+                response_headers: filters.map(|filters| filters.response_headers.clone()).unwrap_or_default(),
             })
         });
         let mut backends: Vec<_> = backends.collect();
@@ -145,7 +147,7 @@ impl Resolver<'_> {
             _ => None,
         };
         let action = match redirect {
-            Some(redirect) => Action::Redirect(redirect.clone()),
+            Some(redirect) => Action::Redirect(Redirect::clone(redirect)),
             None if backends.iter().all(|backend| backend.cluster.is_none()) => self.failing().action,
             None => {
                 let (rewrite, timeouts) = (rewrite.clone().unwrap_or_default(), valid.timeouts.clone());

@@ -13,10 +13,10 @@ pub(crate) struct Filters {
     pub(crate) response_headers: HeaderEdits,
     pub(crate) rewrite: Option<Rewrite>,
     /// Its port as written.
-    pub(crate) redirect: Option<Redirect>,
+    pub(crate) redirect: Option<Box<Redirect>>,
     pub(crate) mirrors: Vec<MirrorRef>,
     pub(crate) cors: Option<Arc<Cors>>,
-    pub(crate) auth: Option<AuthRef>,
+    pub(crate) auth: Option<Box<AuthRef>>,
     /// The Host, set as if it were any header.
     host: Option<Arc<str>>,
 }
@@ -90,7 +90,7 @@ fn add(filters: &mut Filters, index: usize, filter: &HttpRouteFilter) -> Result<
         }
         HttpRouteFilterType::RequestRedirect => {
             let written = filter.request_redirect.as_ref().ok_or_else(|| missing("requestRedirect"))?;
-            filters.redirect = Some(redirect(written).map_err(|wrong| within("requestRedirect", wrong))?);
+            filters.redirect = Some(Box::new(redirect(written).map_err(|wrong| within("requestRedirect", wrong))?));
         }
         HttpRouteFilterType::UrlRewrite => {
             let written = filter.url_rewrite.as_ref().ok_or_else(|| missing("urlRewrite"))?;
@@ -103,7 +103,7 @@ fn add(filters: &mut Filters, index: usize, filter: &HttpRouteFilter) -> Result<
         }
         HttpRouteFilterType::ExternalAuth => {
             let written = filter.external_auth.as_ref().ok_or_else(|| missing("externalAuth"))?;
-            filters.auth = Some(auth(index, written).map_err(|wrong| within("externalAuth", wrong))?);
+            filters.auth = Some(Box::new(auth(index, written).map_err(|wrong| within("externalAuth", wrong))?));
         }
         HttpRouteFilterType::ExtensionRef => return Err(Mistake::value("type: ExtensionRef is not supported")),
     }

@@ -43,7 +43,8 @@ const ATTEMPTS: u32 = 2;
 pub(crate) struct WeightedRef {
     pub(crate) reference: api::BackendObjectReference,
     pub(crate) weight: u32,
-    pub(crate) filters: Filters,
+    /// None if it has none, as nearly all.
+    pub(crate) filters: Option<Box<Filters>>,
 }
 
 /// A place in an object, and what is wrong there.
@@ -148,6 +149,7 @@ fn valid(
                 at(": only header modifiers and a URLRewrite's hostname are supported here; move others to the rule");
             return Err(Mistake::value(what));
         }
+        let filters = (!backend.filters.is_empty()).then(|| Box::new(filters));
         backends.push(WeightedRef { reference: backend.backend.clone(), weight: backend.weight, filters });
     }
     let session = rule.session_persistence.as_ref().map(|written| {
@@ -160,8 +162,8 @@ fn valid(
         let what = "sessionPersistence: supported with one backend that has a weight; a session would not stay with one of several";
         return Err(Mistake::value(what));
     }
-    let timeouts = timeouts(rule.timeouts.as_ref())?;
-    Ok(Valid { index, filters, backends, timeouts, retry: retry(rule.retry.as_ref())?, session })
+    let timeouts = timeouts(rule.timeouts.as_deref())?;
+    Ok(Valid { index, filters, backends, timeouts, retry: retry(rule.retry.as_deref())?, session })
 }
 
 fn retry(written: Option<&api::HttpRouteRetry>) -> Result<Option<Retry>, Mistake> {

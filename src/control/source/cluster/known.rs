@@ -161,7 +161,7 @@ fn unreadable(kind: Kind) -> Problem {
 /// What an API server's object is called.
 pub(super) fn id(kind: Kind, metadata: &ObjectMeta) -> ObjectId {
     let text = |field: &Option<String>| field.as_deref().unwrap_or_default().into();
-    ObjectId { kind: kind.as_str().into(), namespace: text(&metadata.namespace), name: text(&metadata.name) }
+    ObjectId { kind: kind.name(), namespace: text(&metadata.namespace), name: text(&metadata.name) }
 }
 
 /// Takes an object through the door; of its metadata only what means something to us.
