@@ -1,7 +1,7 @@
 //! Addresses that a Gateway asks for, held against those that its proxies are reached at.
 
 use crate::{Inputs, Settings, gateway::GatewayShape, settings::Reach, status::Fault};
-use engine::{Engine, Table, View};
+use engine::{Engine, Input, Table, View};
 use model::ObjectKey;
 use std::{net::IpAddr, sync::Arc};
 
@@ -67,11 +67,8 @@ pub(crate) fn declare(
     shapes: Table<ObjectKey, GatewayShape>,
     settings: &Arc<Settings>,
 ) -> Table<ObjectKey, Addresses> {
-    let domain = settings.cluster_domain.clone();
-    let services = engine.derive("how services are reached", &inputs.services, move |_, key, rows| {
-        rows.iter().map(|service| (key.clone(), reached(key, service, &domain))).collect()
-    });
-    let (settings, gateways) = (settings.clone(), inputs.gateways);
+    // Services by themselves: few are any Gateway's, and a row for each would hold much for nothing.
+    let (settings, gateways, services) = (settings.clone(), inputs.gateways, inputs.services);
     engine.derive("gateway addresses", &shapes, move |view, key, rows| {
         let Some(gateway) = view.get(&gateways, key) else { return Vec::new() };
         let addresses = |shape: &Arc<GatewayShape>| {
@@ -80,7 +77,7 @@ pub(crate) fn declare(
                     let known = known.iter().map(|address| ("IPAddress", address.to_string().into())).collect();
                     (known, "the proxies".to_owned())
                 }
-                Reach::ByService => of_services(view, key, shape, services),
+                Reach::ByService => of_services(view, key, shape, services, &settings.cluster_domain),
             };
             resolve(&gateway.spec, &Known { addresses: known, place, reach: &settings.reach })
         };
@@ -93,7 +90,8 @@ fn of_services(
     view: &View,
     key: &ObjectKey,
     shape: &GatewayShape,
-    services: Table<ObjectKey, Reached>,
+    services: Input<ObjectKey, api::Service>,
+    domain: &str,
 ) -> (Vec<(&'static str, Arc<str>)>, String) {
     let own = [ObjectKey::new(key.namespace.clone(), shape.wishes.name.clone())];
     let (names, is_manual) = match &shape.wishes.manual {
@@ -101,7 +99,8 @@ fn of_services(
         None => (&own[..], false),
     };
     let mut addresses: Vec<(&'static str, Arc<str>)> = Vec::new();
-    for service in names.iter().filter_map(|name| view.get(&services, name)) {
+    let reached = |name: &ObjectKey| view.get(&services, name).map(|service| reached(name, &service, domain));
+    for service in names.iter().filter_map(reached) {
         let is_its = is_manual || service.gateway.as_ref() == Some(&crate::infrastructure::label(&key.name));
         for address in service.addresses.iter().filter(|_| is_its) {
             if !addresses.contains(address) {
