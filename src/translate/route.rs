@@ -67,6 +67,7 @@ pub(crate) fn virtual_host(key: &VirtualHostKey, host: &VirtualHost) -> Resource
         let steps = steps::of_route(&one.steps);
         routes(key, one).for_each(|route| assemble::field(&mut body, ROUTES, &with_steps(&route, &steps)));
     }
+    body.shrink_to_fit();
     Resource::from_bytes(body.into())
 }
 
