@@ -63,6 +63,16 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// The field and what is wrong with it, for whoever knows the object.
+    pub fn what(&self) -> String {
+        match self.path.0.is_empty() {
+            true => self.message.clone(),
+            false => format!("{}: {}", self.path, self.message),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;

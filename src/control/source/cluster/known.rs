@@ -102,11 +102,7 @@ impl Known {
     /// Why the door refuses an object as it stands.
     pub fn fault(&self, id: &ObjectId) -> Option<String> {
         let errors = self.problems.get(id)?.iter().filter(|problem| problem.severity == Severity::Error);
-        let text = |problem: &Problem| match problem.path.0.is_empty() {
-            true => problem.message.clone(),
-            false => format!("{}: {}", problem.path, problem.message),
-        };
-        let text: Vec<String> = errors.map(text).take(MOST_FAULTS).collect();
+        let text: Vec<String> = errors.map(Problem::what).take(MOST_FAULTS).collect();
         (!text.is_empty()).then(|| text.join("\n"))
     }
 

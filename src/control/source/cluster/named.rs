@@ -126,7 +126,7 @@ impl Named {
             // It is as it was, unless the door refuses it.
             None => match problems.unwrap_or_default().first() {
                 Some(problem) if self.known.is_empty() => {
-                    self.tell(Answer::Unreadable(format!("{}: {}", problem.path, problem.message)));
+                    self.tell(Answer::Unreadable(problem.what()));
                 }
                 Some(_) => {}
                 None if self.known.is_empty() => self.tell(Answer::Absent),

@@ -85,10 +85,7 @@ pub async fn read_named(client: &Client, id: &ObjectId) -> kube::Result<Answer> 
     };
     Ok(match known::read(kind, id, object) {
         (Some(object), _) => Answer::Found(object),
-        (None, problems) => {
-            let said = problems.first().map(|one| format!("{}: {}", one.path, one.message));
-            Answer::Unreadable(said.unwrap_or_default())
-        }
+        (None, problems) => Answer::Unreadable(problems.first().map(Problem::what).unwrap_or_default()),
     })
 }
 
