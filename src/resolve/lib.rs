@@ -159,7 +159,7 @@ pub fn declare(engine: &mut Engine, settings: Settings) -> Tables {
     let authentications = authentication::declare(engine, &inputs, &gateways, &settings);
     let statuses =
         status::declare(engine, &inputs, &classes, &gateways, &listeners, &frontends, &routes, &parents, &policies);
-    let reach = service_policy::Reach::declare(engine, services.shapes, hosts.gateway_clusters, gateways.workloads);
+    let reach = service_policy::Reach::declare(engine, services.shapes, gateway_clusters, gateways.workloads);
     let of_backends = [
         xbackend::statuses(engine, &inputs, &xbackends, routes.xbackends, &parents, gateways.workloads),
         backend_tls::statuses(engine, &inputs, &backend_tls, reach),
