@@ -117,30 +117,36 @@ fn endpoints(engine: &mut Engine, inputs: &Inputs) -> Resources {
 }
 
 fn all_secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
-    let parts = [secrets(engine, inputs), trust(engine, inputs)];
+    let originated = originated(engine, inputs);
+    let parts = [secrets(engine, inputs, originated), trust(engine, inputs, originated)];
     engine.union("all secret resources", &parts)
 }
 
-/// The TLS that starts towards a cluster.
-fn originate(cluster: &Cluster) -> Option<&Originate> {
-    match &cluster.tls {
-        Some(BackendTls::Originate(originate)) => Some(originate),
-        Some(BackendTls::Broken) | None => None,
-    }
+/// The TLS that starts towards a Gateway's clusters: few of them have any.
+type Originated = Table<(ObjectKey, Arc<str>), Originate>;
+
+fn originated(engine: &mut Engine, inputs: &Inputs) -> Originated {
+    let clusters = inputs.clusters;
+    engine.derive(
+        "TLS of clusters",
+        &inputs.gateway_clusters,
+        move |view: &View, of: &(ObjectKey, Arc<str>), _: &Rows<()>| match view.get(&clusters, &of.1).as_deref() {
+            Some(Cluster { tls: Some(BackendTls::Originate(originate)), .. }) => vec![(of.clone(), originate.clone())],
+            _ => Vec::new(),
+        },
+    )
 }
 
 /// Sets of authorities: each Gateway gets those of its clusters.
-fn trust(engine: &mut Engine, inputs: &Inputs) -> Resources {
+fn trust(engine: &mut Engine, inputs: &Inputs, originated: Originated) -> Resources {
     let encoded = engine.derive("encoded trust", &inputs.trust, |_: &View, name: &TrustKey, rows: &Rows<Trust>| {
         vec![(name.clone(), tls::trust(name, &rows[0]))]
     });
-    let clusters = inputs.clusters;
     let used = engine.derive(
         "used trust",
-        &inputs.gateway_clusters,
-        move |view: &View, (gateway, name): &(ObjectKey, Arc<str>), _: &Rows<()>| {
-            let trust = view.get(&clusters, name).and_then(|cluster| Some(originate(&cluster)?.trust.clone()));
-            trust.map(|trust| ((gateway.clone(), trust), ())).into_iter().collect()
+        &originated,
+        |_: &View, (gateway, _): &(ObjectKey, Arc<str>), rows: &Rows<Originate>| {
+            vec![((gateway.clone(), rows[0].trust.clone()), ())]
         },
     );
     let of_clients =
@@ -155,7 +161,7 @@ fn trust(engine: &mut Engine, inputs: &Inputs) -> Resources {
     })
 }
 
-fn secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
+fn secrets(engine: &mut Engine, inputs: &Inputs, originated: Originated) -> Resources {
     let encoded = engine.derive(
         "encoded secrets",
         &inputs.certificates,
@@ -173,16 +179,12 @@ fn secrets(engine: &mut Engine, inputs: &Inputs) -> Resources {
             rows.iter().map(|certificate| ((gateway.clone(), (**certificate).clone()), ())).collect()
         },
     );
-    let clusters = inputs.clusters;
     let own = engine.derive(
         "used certificates of clusters",
-        &inputs.gateway_clusters,
-        move |view: &View, (gateway, name): &(ObjectKey, Arc<str>), _: &Rows<()>| {
-            let shown = view.get(&clusters, name).and_then(|cluster| Some(originate(&cluster)?.shown.clone()));
-            match shown {
-                Some(Shown::Own(certificate)) => vec![((gateway.clone(), certificate), ())],
-                _ => Vec::new(),
-            }
+        &originated,
+        |_: &View, (gateway, _): &(ObjectKey, Arc<str>), rows: &Rows<Originate>| match &rows[0].shown {
+            Shown::Own(certificate) => vec![((gateway.clone(), certificate.clone()), ())],
+            Shown::OfGateway | Shown::Nothing => Vec::new(),
         },
     );
     let used = engine.union("all used certificates", &[used, shown, own]);
