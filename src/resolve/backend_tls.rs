@@ -35,7 +35,7 @@ pub(crate) struct BackendTlsPolicies {
 struct ReadPolicy {
     targets: Targets,
     validation: Validation,
-    /// What is wrong with the rest of it.
+    /// What is wrong with it whatever it refers to.
     fault: Option<Fault>,
 }
 
@@ -84,23 +84,20 @@ fn read(key: &ObjectKey, policy: &api::BackendTlsPolicy) -> ReadPolicy {
     let references =
         references.map(|target| (&*target.group, &*target.kind, &*target.name, target.section_name.as_deref()));
     let field = (key, "spec.validation");
-    ReadPolicy {
-        targets: Targets::new(key, &policy.metadata, references),
-        validation: Validation::read(field, TrustKey::Backend(key.clone()), Shown::OfGateway, &spec.validation),
-        fault: fault(spec),
-    }
+    let validation = Validation::read(field, TrustKey::Backend(key.clone()), Shown::OfGateway, &spec.validation);
+    let fault = validation.fault.clone().or_else(|| unknown_option(spec));
+    ReadPolicy { targets: Targets::new(key, &policy.metadata, references), validation, fault }
 }
 
 /// An option may ask for more security than we would give without it.
-fn fault(spec: &BackendTlsPolicySpec) -> Option<Fault> {
+fn unknown_option(spec: &BackendTlsPolicySpec) -> Option<Fault> {
     let option = spec.options.keys().next()?;
     Some(Fault::new("Invalid", format!("spec.options: {option:?} is not known; remove it")))
 }
 
 fn judge(view: &View, policy: &ReadPolicy, authorities: &Authorities) -> Judged {
     let checked = policy.validation.judge(view, authorities);
-    let invalid = checked.fault.as_ref().filter(|fault| fault.reason == "Invalid").or(policy.fault.as_ref());
-    let fault = invalid.or(checked.fault.as_ref()).cloned();
+    let fault = policy.fault.clone().or(checked.fault);
     let tls = match &fault {
         None => BackendTls::Originate(policy.validation.originate.clone()),
         Some(_) => BackendTls::Broken,

@@ -5,9 +5,12 @@ use engine::{Engine, Table, View};
 use model::{AppProtocol, Cluster, Endpoints};
 use std::sync::Arc;
 
-/// The name of the cluster in HTTP/2 beside that one.
-pub(crate) fn name(cluster: &str) -> Arc<str> {
-    cluster.replacen("||", "|http2|", 1).into()
+/// The cluster that is spoken to in HTTP/2 whatever `protocol` says of that one: itself, or the one beside it.
+pub(crate) fn name(cluster: &Arc<str>, protocol: Option<AppProtocol>) -> Arc<str> {
+    match protocol {
+        Some(AppProtocol::H2c) => cluster.clone(),
+        _ => cluster.replacen("||", "|http2|", 1).into(),
+    }
 }
 
 /// The name of the cluster beside which that one stands.

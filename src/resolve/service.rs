@@ -53,10 +53,7 @@ impl Port {
     /// The cluster that is spoken to in HTTP/2, whatever the port says of itself: callers of gRPC know better. See
     /// [`crate::http2`].
     pub(crate) fn http2_cluster(&self) -> Arc<str> {
-        match self.protocol {
-            Ok(AppProtocol::H2c) => self.cluster.clone(),
-            _ => http2::name(&self.cluster),
-        }
+        http2::name(&self.cluster, self.protocol.as_ref().ok().copied())
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Validation {
     field: &'static str,
     authorities: Vec<Result<ObjectKey, Fault>>,
     /// What is wrong with it whatever it refers to.
-    fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
 }
 
 /// The same with its references followed.

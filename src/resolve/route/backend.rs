@@ -43,12 +43,34 @@ pub(crate) struct Resolver<'a> {
 }
 
 /// Where a reference leads.
-struct Destination {
-    cluster: Arc<str>,
+enum Destination {
+    Port(Port),
+    XBackend(Arc<Place>),
+}
+
+impl Destination {
+    fn cluster(&self) -> &Arc<str> {
+        match self {
+            Self::Port(port) => &port.cluster,
+            Self::XBackend(place) => &place.cluster,
+        }
+    }
+
     /// The same in HTTP/2.
-    http2: Arc<str>,
+    fn http2(&self) -> Arc<str> {
+        match self {
+            Self::Port(port) => port.http2_cluster(),
+            Self::XBackend(place) => http2::name(&place.cluster, Some(place.protocol)),
+        }
+    }
+
     /// Host and port, as a request to it has them.
-    authority: Arc<str>,
+    fn authority(&self) -> Arc<str> {
+        match self {
+            Self::Port(port) => authority(&port.cluster),
+            Self::XBackend(place) => format!("{}:{}", place.host, place.port).into(),
+        }
+    }
 }
 
 /// Why a reference leads nowhere, with its reason.
@@ -93,12 +115,12 @@ impl Resolver<'_> {
             routed.xbackends.extend(self.xbackend_named(reference));
             match self.destination(reference) {
                 Ok(found) => {
-                    let cluster = if http2 { found.http2 } else { found.cluster.clone() };
+                    let cluster = if http2 { found.http2() } else { found.cluster().clone() };
                     routed.clusters.insert(cluster.clone());
-                    if cluster != found.cluster {
+                    if cluster != *found.cluster() {
                         routed.http2.insert(cluster.clone());
                     }
-                    Some((cluster, found.authority))
+                    Some((cluster, found))
                 }
                 Err((reason, why)) => {
                     let place = format!("spec.rules[{}].{field}", valid.index);
@@ -113,8 +135,8 @@ impl Resolver<'_> {
             Some(auth) => {
                 let http2 = matches!(auth.protocol, AuthProtocol::Grpc(_));
                 let field = format!("filters[{}].externalAuth.backendRef", auth.index);
-                let Some((cluster, authority)) = follow(&auth.reference, http2, field) else { return self.failing() };
-                let protocol = auth.protocol.clone();
+                let Some((cluster, found)) = follow(&auth.reference, http2, field) else { return self.failing() };
+                let (authority, protocol) = (found.authority(), auth.protocol.clone());
                 Some(Arc::new(ExternalAuth { cluster, authority, protocol, body: auth.body }))
             }
         };
@@ -186,7 +208,7 @@ impl Resolver<'_> {
 
     /// The cluster behind a reference, or why there is none.
     pub(crate) fn cluster(&self, reference: &BackendObjectReference) -> Result<Arc<str>, Nowhere> {
-        self.destination(reference).map(|found| found.cluster)
+        self.destination(reference).map(|found| found.cluster().clone())
     }
 
     /// The XBackend that a reference names and may, whether it can be spoken to or not.
@@ -196,12 +218,10 @@ impl Resolver<'_> {
     }
 
     fn destination(&self, reference: &BackendObjectReference) -> Result<Destination, Nowhere> {
-        if is_xbackend(reference) {
-            return self.xbackend(reference);
+        match is_xbackend(reference) {
+            true => self.xbackend(reference).map(Destination::XBackend),
+            false => self.port(reference).map(Destination::Port),
         }
-        let port = self.port(reference)?;
-        let authority = authority(&port.cluster);
-        Ok(Destination { http2: port.http2_cluster(), cluster: port.cluster, authority })
     }
 
     fn target(&self, reference: &BackendObjectReference) -> ObjectKey {
@@ -261,12 +281,12 @@ impl Resolver<'_> {
 
 impl Resolver<'_> {
     /// The XBackend behind a reference, or why there is none.
-    fn xbackend(&self, reference: &BackendObjectReference) -> Result<Destination, Nowhere> {
+    fn xbackend(&self, reference: &BackendObjectReference) -> Result<Arc<Place>, Nowhere> {
         let target = self.permitted(reference, Referent::XBackend)?;
         let Some(place) = self.view.get(&self.backends.xbackends, &target) else {
             return Err(("BackendNotFound", format!("XBackend {target} does not exist")));
         };
-        let Place { host, port, protocol, cluster, fault } = &*place;
+        let Place { port, protocol, fault, .. } = &*place;
         if let Some(fault) = fault {
             let reason = if fault.reason == "Invalid" { "BackendNotFound" } else { fault.reason };
             return Err((reason, format!("XBackend {target}: {}", fault.message)));
@@ -280,8 +300,7 @@ impl Resolver<'_> {
             let why = format!("XBackend {target} speaks TCP, which {}s can't be sent to", kind.as_str());
             return Err(("UnsupportedProtocol", why));
         }
-        let http2 = if *protocol == AppProtocol::H2c { cluster.clone() } else { http2::name(cluster) };
-        Ok(Destination { cluster: cluster.clone(), http2, authority: format!("{host}:{port}").into() })
+        Ok(place)
     }
 }
 
