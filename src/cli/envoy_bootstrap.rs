@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args};
 use model::{Identity, ObjectKey, TrustDomain};
 use proxy::{
     certs::{Manager, Options, Token},
-    envoy::{Server, bootstrap, files},
+    envoy::{Admin, Server, bootstrap, files},
 };
 use std::{
     net::SocketAddr,
@@ -76,7 +76,7 @@ impl EnvoyBootstrap {
                 Server::Tls { address: self.xds.to_string(), name: SERVER_NAME.into(), directory }
             }
         };
-        let bootstrap = bootstrap(&self.gateway, &self.gateway.name, &server, self.admin);
+        let bootstrap = bootstrap(&self.gateway, &self.gateway.name, &server, &Admin::Address(self.admin));
         output::print(&output::text(self.output, &bootstrap)?)
     }
 

@@ -34,6 +34,10 @@ struct EnvoyFlags {
     /// The program.
     #[arg(long, value_name = "FILE", default_value = "/usr/local/bin/envoy")]
     envoy: PathBuf,
+    /// Addresses of ours, one of a family, from which Envoy connects to backends. They are not let to the admin page,
+    /// where a backend's name may lead; without any, all are.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    source: Vec<IpAddr>,
     /// What else Envoy is told on its command line.
     #[arg(last = true, value_name = "ARGUMENT")]
     arguments: Vec<String>,
@@ -144,7 +148,7 @@ impl Flags {
 
 impl EnvoyFlags {
     fn options(self) -> Result<envoy::Options, String> {
-        let Self { flags, envoy, arguments } = self;
+        let Self { flags, envoy, source, arguments } = self;
         let data = flags.data.clone().ok_or("--data is needed: Envoy reads its certificate from there")?;
         Ok(envoy::Options {
             certs: flags.certs(),
@@ -155,6 +159,7 @@ impl EnvoyFlags {
             arguments,
             data,
             admin: flags.admin,
+            sources: source,
             health: flags.health,
             metrics: flags.metrics,
             drain: Duration::from_secs(flags.drain),

@@ -136,8 +136,12 @@ impl Rehearsal {
         let refused = load(&mut store, resources);
         let waiting = store.waiting();
         let notes = Rc::new(Notes::default());
-        let outer =
-            Outer { config: config.clone(), tls: Arc::new(Settings::new(config.clone())), names: Names::unasked() };
+        let outer = Outer {
+            config: config.clone(),
+            tls: Arc::new(Settings::new(config.clone())),
+            names: Names::unasked(),
+            admin: None,
+        };
         let tasks = Tasks::default();
         let worker = Worker::new(outer, tasks.clone(), Box::new(notes.clone())).rehearsing(notes.clone());
         let worker = Rc::new(worker);

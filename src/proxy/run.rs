@@ -5,7 +5,7 @@ use crate::{
     certs,
     config::{Config, Name, Shared, Store},
     door::Door,
-    log::{Sinks, Writer},
+    log::Writer,
     metrics::Traffic,
     observe::Watch,
     plane::{self, Plane},
@@ -102,7 +102,14 @@ impl Proxy {
         let writer = Writer::start().map_err(StartError::Workers)?;
         let gateway = &options.gateway;
         let traffic = metrics.register(|registry| Traffic::new(&gateway.namespace, &gateway.name, registry));
-        let plane = start_plane(&options, &config, traffic, writer.sinks())?;
+        let barrier = readiness.barrier("configuration");
+        let (ask, asked) = watch::channel(false);
+        let pages = Admin::new(config.clone(), readiness.clone(), metrics.clone(), ask);
+        let admin = serve_pages(&pages, &options, &tasks).await?;
+        let sinks = writer.sinks();
+        let observers: plane::Observers = Arc::new(move |_| Box::new(Watch::new(&traffic, sinks.clone())));
+        let plane = plane::Options { workers: options.workers, observers, admin };
+        let plane = Plane::start(plane, config.clone()).map_err(StartError::Workers)?;
         let mut store = Store::new(config.clone(), options.bind).with_ports(plane.ports());
         let (interests, held) = match &options.data {
             Some(dir) => store.keep_in(dir).map_err(|error| StartError::Data(dir.clone(), error))?,
@@ -113,15 +120,11 @@ impl Proxy {
         let (drain, asked_to_drain) = oneshot::channel();
         let (tell_drained, drained) = oneshot::channel();
         let (tell_addresses, addresses) = watch::channel(Addresses::new());
-        let barrier = readiness.barrier("configuration");
         let listeners = Listeners { plane, config: config.clone(), is_complete, addresses: tell_addresses };
         tasks.spawn("listeners", |_| async move {
             // Nobody may be left to hear it.
             let _ = tell_drained.send(listeners.run(barrier, asked_to_drain).await);
         });
-        let (ask, asked) = watch::channel(false);
-        let pages = Admin::new(config.clone(), readiness.clone(), metrics.clone(), ask);
-        let admin = serve_pages(&pages, &options, &tasks).await?;
         subscribe(&options, (interests, held), door, &tasks, &metrics);
         Ok(Self { config, tasks, readiness, metrics, addresses, admin, drain, drained, asked, writer })
     }
@@ -185,12 +188,6 @@ async fn serve_pages(pages: &Admin, options: &Options, tasks: &Tasks) -> Result<
         None => Ok(None),
         Some(address) => pages.serve(address, tasks).await.map(Some).map_err(failed(address)),
     }
-}
-
-fn start_plane(options: &Options, config: &Shared, traffic: Traffic, sinks: Sinks) -> Result<Plane, StartError> {
-    let observers: plane::Observers = Arc::new(move |_| Box::new(Watch::new(&traffic, sinks.clone())));
-    let options = plane::Options { workers: options.workers, observers };
-    Plane::start(options, config.clone()).map_err(StartError::Workers)
 }
 
 /// Keeps the configuration up to date, until the tasks drain.

@@ -1,5 +1,6 @@
 //! Stories under steady load without retries: something changes, and no request fails, through either data plane.
 
+mod own_page;
 mod story;
 mod streams;
 

@@ -222,6 +222,7 @@ impl Render<'_> {
             "image": self.settings.image,
             "imagePullPolicy": self.settings.pull_policy,
             "args": self.arguments(),
+            "env": self.environment(),
             "ports": [
                 {"name": "metrics", "containerPort": METRICS, "protocol": "TCP"},
                 {"name": "status-port", "containerPort": HEALTH, "protocol": "TCP"},
@@ -245,11 +246,19 @@ impl Render<'_> {
         })
     }
 
+    fn environment(&self) -> Value {
+        match self.wanted.data_plane {
+            DataPlane::Windlass => json!([]),
+            DataPlane::Envoy => json!([{"name": "POD_IPS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}]),
+        }
+    }
+
     fn arguments(&self) -> Vec<String> {
         let Settings { control, trust_domain, .. } = self.settings;
         let mut arguments = match self.wanted.data_plane {
             DataPlane::Windlass => Vec::new(),
-            DataPlane::Envoy => vec!["envoy".to_owned()],
+            // From there it connects to backends, and not from the loopback, where its admin page is.
+            DataPlane::Envoy => vec!["envoy".to_owned(), "--source=$(POD_IPS)".to_owned()],
         };
         arguments.extend([
             format!("--gateway={}", self.gateway),

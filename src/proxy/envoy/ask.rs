@@ -1,10 +1,10 @@
-//! Questions to Envoy's admin page.
+//! Questions to Envoy's admin page, which is a socket in the file system: no backend's address leads to it.
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use std::{io, net::SocketAddr, time::Duration};
-use tokio::net::TcpStream;
+use std::{io, path::Path, time::Duration};
+use tokio::net::UnixStream;
 
 /// The largest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
@@ -12,15 +12,15 @@ const MAX_ANSWER: usize = 64 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Status and body of the answer.
-pub async fn ask(admin: SocketAddr, method: Method, path: &str) -> io::Result<(StatusCode, Bytes)> {
+pub async fn ask(admin: &Path, method: Method, path: &str) -> io::Result<(StatusCode, Bytes)> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "Envoy's admin page doesn't answer");
     tokio::time::timeout(PATIENCE, call(admin, method, path)).await.map_err(|_| late())?
 }
 
-async fn call(admin: SocketAddr, method: Method, path: &str) -> io::Result<(StatusCode, Bytes)> {
-    let stream = TcpStream::connect(admin).await?;
+async fn call(admin: &Path, method: Method, path: &str) -> io::Result<(StatusCode, Bytes)> {
+    let stream = UnixStream::connect(admin).await?;
     let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let request = Request::builder().method(method).uri(path).header(header::HOST, admin.to_string());
+    let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
     let request = request.body(Empty::<Bytes>::new()).map_err(io::Error::other)?;
     let answer = async {
         let response = send.send_request(request).await.map_err(io::Error::other)?;

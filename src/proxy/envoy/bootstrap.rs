@@ -3,7 +3,7 @@
 use model::ObjectKey;
 use serde_json::{Value, json};
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -22,17 +22,30 @@ pub enum Server {
     },
 }
 
+/// Where Envoy's admin page is.
+pub enum Admin<'a> {
+    /// At an address: whoever can connect is let in, and so are Envoy's own connections to what it takes for backends.
+    Address(SocketAddr),
+    /// At a socket in the file system. Envoy connects to backends from these addresses, one of a family, or from any.
+    Socket(&'a Path, &'a [IpAddr]),
+}
+
 /// The bootstrap of one proxy, whose name is the pod's where there are pods: people find it by that.
-pub fn bootstrap(gateway: &ObjectKey, proxy: &str, server: &Server, admin: SocketAddr) -> Value {
+pub fn bootstrap(gateway: &ObjectKey, proxy: &str, server: &Server, admin: &Admin<'_>) -> Value {
     let ObjectKey { namespace, name } = gateway;
     let ads = json!({"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"});
+    let (admin, sources) = match admin {
+        Admin::Address(address) => (socket_address(*address), &[][..]),
+        Admin::Socket(path, sources) => (json!({"pipe": {"path": path}}), *sources),
+    };
     json!({
         "node": {
             "id": format!("router~127.0.0.1~{proxy}.{namespace}~{namespace}.svc.cluster.local"),
             "cluster": format!("{name}.{namespace}"),
             "metadata": {"GATEWAY": format!("{namespace}/{name}"), "NAMESPACE": &**namespace},
         },
-        "admin": {"address": socket_address(admin)},
+        "admin": {"address": admin},
+        "cluster_manager": bound(sources),
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",
@@ -54,6 +67,14 @@ pub fn bootstrap(gateway: &ObjectKey, proxy: &str, server: &Server, admin: Socke
             "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 1_000_000}}],
         },
     })
+}
+
+/// Envoy takes the first of the family that it needs.
+fn bound(sources: &[IpAddr]) -> Value {
+    let address = |ip: &IpAddr| json!({"address": ip.to_string(), "port_value": 0});
+    let Some((first, others)) = sources.split_first() else { return json!({}) };
+    let others: Vec<Value> = others.iter().map(|ip| json!({"address": address(ip)})).collect();
+    json!({"upstream_bind_config": {"source_address": address(first), "extra_source_addresses": others}})
 }
 
 fn cluster(server: &Server) -> Value {

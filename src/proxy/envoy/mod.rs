@@ -5,8 +5,9 @@ mod ask;
 mod bootstrap;
 pub mod files;
 mod pages;
+mod relay;
 
-pub use bootstrap::{Server, bootstrap};
+pub use bootstrap::{Admin, Server, bootstrap};
 
 use crate::certs;
 use ask::ask;
@@ -14,7 +15,7 @@ use base::{metrics::Metrics, tasks::Tasks};
 use hyper::Method;
 use model::ObjectKey;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
@@ -38,6 +39,9 @@ pub struct Options {
     pub data: PathBuf,
     /// Where its admin page is.
     pub admin: SocketAddr,
+    /// The addresses from which it connects to backends, one of a family; they are not let to the admin page. None: it
+    /// connects from any, and is let.
+    pub sources: Vec<IpAddr>,
     /// Where readiness and liveness are told; nowhere if absent.
     pub health: Option<SocketAddr>,
     /// The same for metrics.
@@ -56,12 +60,15 @@ pub async fn run(options: Options) -> Result<bool, String> {
     let tasks = Tasks::default();
     let directory = options.data.join("envoy");
     std::fs::create_dir_all(&directory).map_err(|error| format!("make {}: {error}", directory.display()))?;
+    let admin: Arc<Path> = directory.join("admin").into();
+    let served = relay::serve(options.admin, admin.clone(), options.sources.clone(), &tasks).await;
+    served.map_err(|error| format!("can't serve the admin page on {}: {error}", options.admin))?;
     if let Some(address) = options.health {
-        let served = pages::health(address, options.admin, &tasks).await;
+        let served = pages::health(address, admin.clone(), &tasks).await;
         served.map_err(|error| format!("can't serve health pages on {address}: {error}"))?;
     }
     if let Some(address) = options.metrics {
-        let served = pages::metrics(address, options.admin, &tasks).await;
+        let served = pages::metrics(address, admin.clone(), &tasks).await;
         served.map_err(|error| format!("can't serve metrics pages on {address}: {error}"))?;
     }
     let server = match &options.certs {
@@ -81,10 +88,11 @@ pub async fn run(options: Options) -> Result<bool, String> {
     };
     let file = directory.join("bootstrap.json");
     let proxy = std::env::var("HOSTNAME").unwrap_or_else(|_| options.gateway.name.to_string());
-    let bootstrap = bootstrap(&options.gateway, &proxy, &server, options.admin).to_string();
+    let page = Admin::Socket(&admin, &options.sources);
+    let bootstrap = bootstrap(&options.gateway, &proxy, &server, &page).to_string();
     files::replace(&file, &bootstrap).map_err(|error| format!("write {}: {error}", file.display()))?;
     let child = start(&options, &file).map_err(|error| format!("start {}: {error}", options.program.display()))?;
-    let ended = supervise(child, &options).await;
+    let ended = supervise(child, &admin, options.drain).await;
     tasks.end(Duration::from_secs(1)).await;
     ended
 }
@@ -133,7 +141,7 @@ fn start(options: &Options, bootstrap: &Path) -> std::io::Result<Child> {
         .spawn()
 }
 
-async fn supervise(mut child: Child, options: &Options) -> Result<bool, String> {
+async fn supervise(mut child: Child, admin: &Path, drain: Duration) -> Result<bool, String> {
     let told = |status: std::io::Result<ExitStatus>| match status {
         Ok(status) => format!("Envoy has ended: {status}"),
         Err(error) => format!("Envoy can't be waited for: {error}"),
@@ -145,7 +153,7 @@ async fn supervise(mut child: Child, options: &Options) -> Result<bool, String> 
     tracing::info!(signal, "draining");
     // A second signal ends at once.
     let all = tokio::select! {
-        all = drained(options) => all,
+        all = drained(admin, drain) => all,
         _ = base::drain::signalled() => false,
         status = ended(&mut child) => return Err(told(status)),
     };
@@ -165,15 +173,15 @@ async fn ended(child: &mut Child) -> std::io::Result<ExitStatus> {
 }
 
 /// Asks Envoy to end its connections as they become idle, and waits until there is none; says whether that was in time.
-async fn drained(options: &Options) -> bool {
-    let until = Instant::now() + options.drain;
-    if let Err(error) = ask(options.admin, Method::POST, "/drain_listeners?graceful").await {
+async fn drained(admin: &Path, limit: Duration) -> bool {
+    let until = Instant::now() + limit;
+    if let Err(error) = ask(admin, Method::POST, "/drain_listeners?graceful").await {
         tracing::warn!(%error, "Envoy doesn't drain");
         return false;
     }
     while Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        if connections(options.admin).await == Some(0) {
+        if connections(admin).await == Some(0) {
             return true;
         }
     }
@@ -181,7 +189,7 @@ async fn drained(options: &Options) -> bool {
 }
 
 /// How many clients are connected to Envoy's listeners.
-async fn connections(admin: SocketAddr) -> Option<u64> {
+async fn connections(admin: &Path) -> Option<u64> {
     let (_, body) = ask(admin, Method::GET, "/stats?filter=^listener\\..*\\.downstream_cx_active$").await.ok()?;
     let text = std::str::from_utf8(&body).ok()?;
     let count = |line: &str| line.rsplit_once(": ")?.1.trim().parse::<u64>().ok();

@@ -10,21 +10,21 @@ use axum::{
     routing::get,
 };
 use base::tasks::Tasks;
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 use tokio::net::TcpListener;
 
 /// Serves readiness and liveness until the tasks drain.
-pub async fn health(address: SocketAddr, admin: SocketAddr, tasks: &Tasks) -> io::Result<()> {
+pub async fn health(address: SocketAddr, admin: Arc<Path>, tasks: &Tasks) -> io::Result<()> {
     serve("health pages", address, health_pages(admin), tasks).await
 }
 
 /// Serves metrics until the tasks drain.
-pub async fn metrics(address: SocketAddr, admin: SocketAddr, tasks: &Tasks) -> io::Result<()> {
+pub async fn metrics(address: SocketAddr, admin: Arc<Path>, tasks: &Tasks) -> io::Result<()> {
     let pages = Router::new().route("/stats/prometheus", get(stats)).route("/metrics", get(stats));
-    serve("metrics pages", address, pages.with_state(admin).merge(health_pages(admin)), tasks).await
+    serve("metrics pages", address, pages.with_state(admin.clone()).merge(health_pages(admin)), tasks).await
 }
 
-fn health_pages(admin: SocketAddr) -> Router {
+fn health_pages(admin: Arc<Path>) -> Router {
     Router::new().route("/healthz/ready", get(ready)).route("/healthz/live", get(live)).with_state(admin)
 }
 
@@ -39,24 +39,24 @@ async fn serve(what: &'static str, address: SocketAddr, pages: Router, tasks: &T
     Ok(())
 }
 
-async fn ready(State(admin): State<SocketAddr>) -> (StatusCode, Bytes) {
-    answer(admin, "/ready").await
+async fn ready(State(admin): State<Arc<Path>>) -> (StatusCode, Bytes) {
+    answer(&admin, "/ready").await
 }
 
 /// Envoy is alive if its main thread answers, ready or not.
-async fn live(State(admin): State<SocketAddr>) -> (StatusCode, Bytes) {
-    match answer(admin, "/ready").await {
+async fn live(State(admin): State<Arc<Path>>) -> (StatusCode, Bytes) {
+    match answer(&admin, "/ready").await {
         (StatusCode::BAD_GATEWAY, why) => (StatusCode::SERVICE_UNAVAILABLE, why),
         (_, state) => (StatusCode::OK, state),
     }
 }
 
-async fn stats(State(admin): State<SocketAddr>) -> impl IntoResponse {
-    let (status, body) = answer(admin, "/stats/prometheus").await;
+async fn stats(State(admin): State<Arc<Path>>) -> impl IntoResponse {
+    let (status, body) = answer(&admin, "/stats/prometheus").await;
     (status, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], body)
 }
 
-async fn answer(admin: SocketAddr, path: &str) -> (StatusCode, Bytes) {
+async fn answer(admin: &Path, path: &str) -> (StatusCode, Bytes) {
     match ask(admin, Method::GET, path).await {
         Ok(answer) => answer,
         Err(error) => (StatusCode::BAD_GATEWAY, format!("{error}\n").into()),

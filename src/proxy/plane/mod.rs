@@ -28,6 +28,8 @@ pub struct Options {
     pub workers: usize,
     /// Who is told of requests.
     pub observers: Observers,
+    /// Where the proxy's own admin pages are: no backend is there.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Workers and listeners.
@@ -56,6 +58,7 @@ impl Plane {
             config: config.clone(),
             tls: Arc::new(Settings::new(config.clone())),
             names: Names::start(config.clone())?,
+            admin: options.admin,
         };
         let count = options.workers.max(1);
         let workers = (0..count)

@@ -62,7 +62,7 @@ impl Setup {
         let log = Arc::<Mutex<Vec<String>>>::default();
         let lines = log.clone();
         let observers: crate::plane::Observers = Arc::new(move |_| Box::new(Log(lines.clone())));
-        let plane = Plane::start(Options { workers: 2, observers }, shared.clone()).unwrap();
+        let plane = Plane::start(Options { workers: 2, observers, admin: None }, shared.clone()).unwrap();
         Self { store: Store::new(shared, None), interests: Store::interests(), plane, log }
     }
 

@@ -100,6 +100,13 @@ impl Target {
             rehearsal.asked(&spec.name);
             return Err(io::Error::new(io::ErrorKind::NotConnected, "nothing is sent in a rehearsal").into());
         }
+        if worker.is_own_page(self.address) {
+            if self.may_complain() {
+                let (cluster, endpoint) = (&spec.name, self.address);
+                tracing::warn!(%cluster, %endpoint, "this backend is our own admin page, and is not connected to");
+            }
+            return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
+        }
         let dial = async {
             let mut stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;

@@ -20,6 +20,7 @@ use crate::{
 use base::tasks::Tasks;
 use std::{
     cell::{Cell, RefCell},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -44,6 +45,8 @@ pub(crate) struct Outer {
     pub(crate) config: Shared,
     pub(crate) tls: Arc<Settings>,
     pub(crate) names: Names,
+    /// Where our own admin pages are.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// One worker's own state.
@@ -64,6 +67,7 @@ pub(crate) struct Worker {
     pub(crate) rehearsal: Option<Rc<Notes>>,
     /// TLS settings, shared by all workers.
     pub(crate) tls: Arc<Settings>,
+    admin: Option<SocketAddr>,
     source: Shared,
     /// Counted once more here, without atomics, as every request holds it.
     #[allow(clippy::redundant_allocation)]
@@ -88,6 +92,7 @@ impl Worker {
             mirrors: permits::Permits::default(),
             rehearsal: None,
             tls: outer.tls,
+            admin: outer.admin,
             source,
             current,
             lent: lend::Pool::default(),
@@ -111,6 +116,15 @@ impl Worker {
             *current = Rc::new(self.source.load());
         }
         current.clone()
+    }
+
+    /// Whether an address leads to our own admin pages. They are nobody's backend, but names outside of the cluster are
+    /// resolved here, and DNS may say anything.
+    pub(crate) fn is_own_page(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.admin.is_some_and(|admin| {
+            admin.port() == address.port() && (ip == admin.ip() || ip.is_loopback() || ip.is_unspecified())
+        })
     }
 
     /// A number to draw by; not for secrets (xorshift64*).

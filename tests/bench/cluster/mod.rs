@@ -38,7 +38,10 @@ pub async fn run(table: &mut Table, size: &Size) -> Result<()> {
 
 async fn rows(table: &mut Table, api: &Api, size: &Size) -> Result<()> {
     attached::run(table, api, size.attached).await?;
+    // What one part has made is not among what the next one measures.
+    api.clean().await?;
     propagation::run(table, api, size.among, size.probes).await?;
+    api.clean().await?;
     scale::run(table, api, size.namespaces, size.idle).await
 }
 
