@@ -25,6 +25,7 @@ dns=10.96.0.10
 load_balancers=172.30.1.0/24 # addresses of Services of type LoadBalancer, by way of node 1
 
 # Versions, but for those that the go.mod files hold.
+windlass_version="$(sed -n 's/^version = "\(.*\)"/\1/p' "$cluster_home/../../Cargo.toml" | head -1)"
 kubernetes=1.36.3            # the newest that takes Debian's containerd 1.6
 pause=3.10.2
 helm=4.2.4

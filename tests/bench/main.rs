@@ -71,7 +71,7 @@ fn cluster_size(smoke: bool) -> cluster::Size {
     if smoke {
         cluster::Size { attached: 50, among: 50, probes: 10, namespaces: [2, 10], idle: 5 }
     } else {
-        cluster::Size { attached: 1_000, among: 3_000, probes: 100, namespaces: [50, 100], idle: 600 }
+        cluster::Size { attached: 1_000, among: 3_000, probes: 300, namespaces: [50, 100], idle: 600 }
     }
 }
 
