@@ -217,12 +217,11 @@ impl Render<'_> {
             DataPlane::Windlass => ("windlass-proxy", "32Mi"),
             DataPlane::Envoy => ("envoy", "96Mi"),
         };
-        json!({
+        let mut container = json!({
             "name": name,
             "image": self.settings.image,
             "imagePullPolicy": self.settings.pull_policy,
             "args": self.arguments(),
-            "env": self.environment(),
             "ports": [
                 {"name": "metrics", "containerPort": METRICS, "protocol": "TCP"},
                 {"name": "status-port", "containerPort": HEALTH, "protocol": "TCP"},
@@ -243,14 +242,12 @@ impl Render<'_> {
                 {"name": "root", "mountPath": "/var/run/secrets/istio", "readOnly": true},
                 {"name": "data", "mountPath": DATA},
             ],
-        })
-    }
-
-    fn environment(&self) -> Value {
-        match self.wanted.data_plane {
-            DataPlane::Windlass => json!([]),
-            DataPlane::Envoy => json!([{"name": "POD_IPS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}]),
+        });
+        if self.wanted.data_plane == DataPlane::Envoy {
+            let addresses = json!({"fieldRef": {"fieldPath": "status.podIPs"}});
+            container["env"] = json!([{"name": "POD_IPS", "valueFrom": addresses}]);
         }
+        container
     }
 
     fn arguments(&self) -> Vec<String> {
