@@ -6,6 +6,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 /// Files above this are refused.
@@ -16,6 +17,15 @@ const MAX_DEPTH: usize = 32;
 /// What tells one state of a file from another: inode, length, time of the last change in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64, u64, i128);
+
+impl Mark {
+    /// Whether the last change is less than that old, or not yet come by our clock: another machine's may be ahead.
+    pub fn is_fresh(&self, within: Duration) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let nanoseconds = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
+        nanoseconds(now) - self.2 < nanoseconds(within)
+    }
+}
 
 /// All files that hold objects under some paths, with their marks. A path that is a file counts whatever its name; in a
 /// directory those named `*.yaml`, `*.yml` and `*.json` count, hidden ones don't.

@@ -60,7 +60,8 @@ pub fn watch(paths: Vec<PathBuf>, follow: bool, inbox: Inbox, tell: TellProblems
     let mut reader =
         Reader { paths, directory: Directory::default(), marks: BTreeMap::new(), inbox: inbox.clone(), tell };
     // The watcher runs already: what changes from here on is seen.
-    reader.scan();
+    reader.scan(None);
+    reader.tell();
     inbox.synced();
     if follow {
         let period = if watcher.is_some() { RESCAN } else { POLL };
@@ -187,11 +188,16 @@ impl Reader {
             match seen.next(now) {
                 Ok((paths, rescan)) => {
                     drop(seen);
-                    if rescan { self.scan() } else { self.look(&paths) }
+                    self.look(&paths);
+                    if rescan {
+                        self.scan(Some(signal));
+                    }
+                    self.tell();
                 }
                 Err(_) if now >= next_scan => {
                     drop(seen);
-                    self.scan();
+                    self.scan(Some(signal));
+                    self.tell();
                     next_scan = Instant::now() + period;
                 }
                 Err(wait) => {
@@ -203,19 +209,23 @@ impl Reader {
         }
     }
 
-    /// Looks at everything.
-    fn scan(&mut self) {
+    /// Looks at everything. What is perhaps being written just now is left to the signal, since half a file would take
+    /// away objects: an empty one all of them.
+    fn scan(&mut self, signal: Option<&Signal>) {
         let listed = files::list(&self.paths);
         let gone: Vec<PathBuf> = self.marks.keys().filter(|path| !listed.contains_key(*path)).cloned().collect();
         for path in gone {
             self.read(&path, None);
         }
         for (path, mark) in listed {
-            if self.marks.get(&path) != Some(&mark) {
-                self.read(&path, Some(mark));
+            match signal {
+                _ if self.marks.get(&path) == Some(&mark) => {}
+                Some(signal) if mark.is_fresh(UNCLOSED) => {
+                    signal.state().open.entry(path).or_insert_with(Instant::now);
+                }
+                _ => self.read(&path, Some(mark)),
             }
         }
-        self.tell();
     }
 
     /// Looks at some files.
@@ -227,7 +237,6 @@ impl Reader {
                 self.read(path, mark);
             }
         }
-        self.tell();
     }
 
     fn read(&mut self, path: &Path, mark: Option<Mark>) {

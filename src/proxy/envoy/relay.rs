@@ -4,6 +4,7 @@
 //! from the addresses of its pod, and whoever is beside it in the pod, `kubectl port-forward` too, from the loopback.
 
 use base::tasks::Tasks;
+use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -14,7 +15,6 @@ use std::{
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream, UnixStream},
-    sync::Semaphore,
 };
 
 /// The most connections that are passed on at a time.
@@ -35,29 +35,22 @@ pub async fn serve(address: SocketAddr, admin: Arc<Path>, sources: Vec<IpAddr>, 
 }
 
 async fn accept(listener: TcpListener, admin: Arc<Path>, sources: Vec<IpAddr>) {
-    let free = Arc::new(Semaphore::new(MOST));
-    // They end with this task.
-    let mut passed = tokio::task::JoinSet::new();
+    // They end with this.
+    let mut passed = FuturesUnordered::new();
     loop {
-        // Never closed.
-        let Ok(permit) = free.clone().acquire_owned().await else { return };
-        while passed.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((_, peer)) if sources.contains(&peer.ip().to_canonical()) => {
-                tracing::warn!(%peer, "a backend leads to the admin page; it is not let in");
-            }
-            Ok((client, _)) => {
-                let admin = admin.clone();
-                passed.spawn(async move {
-                    // Whichever end fails, the client sees a connection that ends.
-                    let _ = pass(client, &admin).await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the admin page can't be connected to");
-                tokio::time::sleep(PAUSE).await;
-            }
+        tokio::select! {
+            accepted = listener.accept(), if passed.len() < MOST => match accepted {
+                Ok((_, peer)) if sources.contains(&peer.ip().to_canonical()) => {
+                    tracing::warn!(%peer, "a backend leads to the admin page; it is not let in");
+                }
+                Ok((client, _)) => passed.push(pass(client, &admin)),
+                Err(error) => {
+                    tracing::warn!(%error, "the admin page can't be connected to");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+            // Whichever end fails, the client sees a connection that ends.
+            Some(_) = passed.next(), if !passed.is_empty() => {}
         }
     }
 }

@@ -63,3 +63,35 @@ fn what_does_not_exist_is_an_error() {
     let error = watch(vec!["/nonexistent/dir".into()], false, Inbox::default(), Box::new(|_| {})).err().unwrap();
     assert!(error.to_string().starts_with("/nonexistent/dir: "), "{error}");
 }
+
+#[test]
+fn a_scan_takes_nothing_from_a_file_that_is_being_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.yaml");
+    std::fs::write(&file, namespace("a")).unwrap();
+    let (inbox, signal) = (Inbox::default(), Signal::default());
+    let mut reader = Reader {
+        paths: vec![directory.path().to_owned()],
+        directory: Directory::default(),
+        marks: BTreeMap::new(),
+        inbox: inbox.clone(),
+        tell: Box::new(|_| {}),
+    };
+    reader.scan(None);
+    reader.tell();
+    inbox.synced();
+    assert_eq!(next(&inbox), ["a"]);
+
+    // Fresh however slow this machine is.
+    let fresh = std::time::SystemTime::now() + Duration::from_secs(60);
+    std::fs::File::create(&file).unwrap().set_modified(fresh).unwrap();
+    reader.scan(Some(&signal));
+    reader.tell();
+    assert!(matches!(inbox.take(Some(Instant::now())), crate::source::Taken::Late));
+
+    // It stays empty: then that is what its writer wants.
+    let (paths, _) = signal.state().next(Instant::now() + UNCLOSED).unwrap();
+    reader.look(&paths);
+    reader.tell();
+    assert_eq!(next(&inbox), ["-a"]);
+}
