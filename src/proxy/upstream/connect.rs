@@ -103,7 +103,7 @@ impl Target {
         if worker.is_own_page(self.address) {
             if self.may_complain() {
                 let (cluster, endpoint) = (&spec.name, self.address);
-                tracing::warn!(%cluster, %endpoint, "this backend is our own admin page, and is not connected to");
+                tracing::warn!(%cluster, %endpoint, "a backend leads to the admin page; it is not connected to");
             }
             return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
         }
