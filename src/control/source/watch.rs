@@ -209,22 +209,20 @@ impl Reader {
         }
     }
 
-    /// Looks at everything. What is perhaps being written just now is left to the signal, since half a file would take
-    /// away objects: an empty one all of them.
+    /// Looks at everything. If some of what changed is perhaps being written just now, all of it is left to the signal:
+    /// half a file would take away objects, an empty one all of them, and what moves from file to file is never gone.
     fn scan(&mut self, signal: Option<&Signal>) {
         let listed = files::list(&self.paths);
-        let gone: Vec<PathBuf> = self.marks.keys().filter(|path| !listed.contains_key(*path)).cloned().collect();
-        for path in gone {
-            self.read(&path, None);
-        }
-        for (path, mark) in listed {
-            match signal {
-                _ if self.marks.get(&path) == Some(&mark) => {}
-                Some(signal) if mark.is_fresh(UNCLOSED) => {
-                    signal.state().open.entry(path).or_insert_with(Instant::now);
-                }
-                _ => self.read(&path, Some(mark)),
+        let gone = self.marks.keys().filter(|path| !listed.contains_key(*path)).map(|path| (path.clone(), None));
+        let new = listed.iter().filter(|(path, mark)| self.marks.get(*path) != Some(*mark));
+        let changed: Vec<(PathBuf, Option<Mark>)> =
+            gone.chain(new.map(|(path, mark)| (path.clone(), Some(*mark)))).collect();
+        match signal {
+            Some(signal) if changed.iter().any(|(_, mark)| mark.is_some_and(|mark| mark.is_fresh(UNCLOSED))) => {
+                let (mut seen, now) = (signal.state(), Instant::now());
+                changed.into_iter().for_each(|(path, _)| _ = seen.open.entry(path).or_insert(now));
             }
+            _ => changed.iter().for_each(|(path, mark)| self.read(path, *mark)),
         }
     }
 
