@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use std::{
+    fs,
     net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
     time::Duration,
 };
 use tests::{
@@ -58,6 +61,14 @@ fn words(text: String) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Envoy that ends with who runs it, as in a pod: here nobody else would end it.
+fn bound_envoy(place: &Place) -> Result<PathBuf> {
+    let script = place.directory().join("bound-envoy");
+    fs::write(&script, format!("#!/bin/sh\nexec setpriv --pdeathsig KILL -- {} \"$@\"\n", place::envoy()?.display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    Ok(script)
+}
+
 #[tokio::test]
 async fn no_backend_is_the_admin_page() -> Result<()> {
     let place = Place::take()?;
@@ -74,7 +85,7 @@ async fn no_backend_is_the_admin_page() -> Result<()> {
         let process = Process::start(name, &program("windlass-proxy")?, &words(arguments), &place.make("logs")?)?;
         anyhow::Ok((name, process, SocketAddr::from((place.address(last), 80 + PORT_OFFSET))))
     };
-    let source = format!("envoy --source {} --envoy {}", place.address(2), place::envoy()?.display());
+    let source = format!("envoy --source {} --envoy {}", place.address(2), bound_envoy(&place)?.display());
     let planes = [start("windlass", 3, String::new())?, start("envoy", 2, source)?];
     for (name, process, gateway) in &planes {
         let ready = async || {
