@@ -3,7 +3,7 @@
 use crate::{
     http::{Answer, Call, call},
     place::{Place, envoy, program},
-    process::{Process, eventually},
+    process::{Process, eventually, words},
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -266,8 +266,4 @@ pub async fn metric(at: SocketAddr, page: &str, name: &str, labels: &[&str]) -> 
     let ours = rest.map(|rest| rest.strip_prefix("_total").unwrap_or(rest)).filter(|rest| rest.starts_with(['{', ' ']));
     let wanted = ours.filter(|rest| labels.iter().all(|label| rest.contains(label)));
     Ok(wanted.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     place::{Place, cache, program},
-    process::{Process, eventually},
+    process::{Process, eventually, words},
     tls::Authority,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -356,8 +356,4 @@ pub fn chart_rights(case: &str) -> Result<String> {
     ensure!(rights.len() > kinds.len(), "{}: no rights in there", rendered.display());
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}";
     Ok(format!("{namespace}\n---\n{}\n", rights.join("\n---\n")))
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
 }

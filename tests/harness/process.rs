@@ -108,6 +108,11 @@ impl Process {
     }
 }
 
+/// A command line without quotes, cut at its spaces.
+pub fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -21,7 +21,7 @@ use tests::{
     http::{Call, call},
     objects,
     place::{Place, program},
-    process::{Process, eventually},
+    process::{Process, eventually, words},
 };
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn a_proxy_whose_roots_or_token_lie_says_so_and_heals_when_they_are_mended
         at.ip(),
         place.make("mtls")?.display()
     );
-    let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+    let arguments = words(&arguments);
     let start = || Process::start("mtls", &program("windlass-proxy")?, &arguments, &place.make("logs")?);
     let mut proxy = start()?;
     let says = async |proxy: &Process, word: &str| {

@@ -13,7 +13,7 @@ use tests::{
     http::{Call, call},
     objects,
     place::{self, Place, program},
-    process::{Process, eventually},
+    process::{Process, eventually, words},
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -57,10 +57,6 @@ spec: {{type: ExternalHostname, externalHostname: {{hostname: localhost}}, port:
     }
 }
 
-fn words(text: String) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
 /// Envoy that ends with who runs it, as in a pod: here nobody else would end it.
 fn bound_envoy(place: &Place) -> Result<PathBuf> {
     let script = place.directory().join("bound-envoy");
@@ -82,7 +78,7 @@ async fn no_backend_is_the_admin_page() -> Result<()> {
             place.make(name)?.display(),
             place.address(last),
         );
-        let process = Process::start(name, &program("windlass-proxy")?, &words(arguments), &place.make("logs")?)?;
+        let process = Process::start(name, &program("windlass-proxy")?, &words(&arguments), &place.make("logs")?)?;
         anyhow::Ok((name, process, SocketAddr::from((place.address(last), 80 + PORT_OFFSET))))
     };
     let source = format!("envoy --source {} --envoy {}", place.address(2), bound_envoy(&place)?.display());

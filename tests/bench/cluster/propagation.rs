@@ -79,7 +79,7 @@ pub async fn run(table: &mut Table, api: &Api, among: usize, probes: usize) -> R
     Ok(())
 }
 
-/// Waits until every route has a status; how long that took.
+/// Waits until every route has a status; how long that took, two seconds more or less.
 async fn statuses(api: &Api, namespace: &str) -> Result<Duration> {
     let (began, routes) = (Instant::now(), api.of(HTTP_ROUTE, namespace));
     loop {
@@ -88,7 +88,7 @@ async fn statuses(api: &Api, namespace: &str) -> Result<Duration> {
             return Ok(began.elapsed());
         }
         ensure!(began.elapsed() < LIMIT, "routes without a status");
-        // Each look costs the API server seconds of what it writes statuses with.
+        // Not oftener: a look at all of them keeps the API server from writing.
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }

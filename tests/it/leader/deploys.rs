@@ -9,7 +9,7 @@ use tests::{
     kube::credentials,
     objects,
     place::{envoy, program},
-    process::{Process, eventually},
+    process::{Process, eventually, words},
 };
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn stock_envoy_serves_in_the_same_place() -> Result<()> {
         roots.display(),
         data.display(),
     );
-    let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+    let arguments = words(&arguments);
     let logs = place.make("logs")?;
     let mut proxy = Process::start("envoy", &program("windlass-proxy")?, &arguments, &logs)?;
     let status = async |address, path: &str| Ok(call(address, &Call::get("localhost", path)).await?.status);
